@@ -1,0 +1,360 @@
+"""What the vendors' emulators share: calendars on disk, faults, the books of requests, and ``/_control`` (design §8).
+
+An emulator speaks the vendor's own paths, payloads and errors. This module knows none of them: it keeps each calendar's
+events as the vendor's JSON with a change number, injects the faults that every HTTP service can have, and counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+HANG_SECONDS = 30.0
+
+
+class HumanEvent(BaseModel):
+    """An event as a person would type it. Either instants (any offset) or, for ``all_day``, midnights of the dates."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    start: AwareDatetime | None = None
+    end: AwareDatetime | None = None
+    title: str | None = None
+    busy: bool | None = None
+    all_day: bool = False
+    zone: str | None = Field(default=None, description="IANA zone in which the vendor shows the event as typed")
+    attendees: list[str] = Field(default_factory=list)
+
+
+class HumanAction(BaseModel):
+    """``POST /_control/events``: act as a person in the vendor's own window."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    action: str = Field(pattern="^(create|change|delete)$")
+    calendar: str
+    id: str | None = None
+    event: HumanEvent = HumanEvent()
+    raw: dict[str, Any] | None = Field(default=None, description="vendor JSON stored as it is, to plant odd records")
+
+
+class Fault(BaseModel):
+    """One misbehaviour. Of the next matching requests, ``times`` get it (None: all), within ``seconds`` if given.
+
+    Every emulator knows ``latency`` (``seconds`` each), ``rate_limited`` (429, Retry-After ``seconds``), ``server_error``
+    (500), ``unavailable`` (503), ``commit_then_timeout`` (does the work, then 504), ``commit_then_hang`` (does the work,
+    then answers after ``seconds``), ``error_in_ok`` (200 with an error body), ``empty_body``, ``html``, ``truncated``,
+    ``unauthorized`` (401). Vendors add their own kinds.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: str
+    calendar: str | None = None
+    match: str | None = Field(default=None, description="substring of 'METHOD /path'")
+    times: int | None = 1
+    seconds: float | None = None
+
+
+@dataclass(slots=True)
+class Entry:
+    """One event of one calendar. ``seq`` grows with every change in the calendar; ``data`` is the vendor's JSON."""
+
+    id: str
+    seq: int
+    created_by: str
+    deleted: bool
+    data: dict[str, Any]
+
+
+class Store:
+    """All calendars of one emulator, journalled to a file so that a restart remembers them."""
+
+    def __init__(self, journal: Path | None = None) -> None:
+        self._calendars: dict[str, dict[str, Entry]] = defaultdict(dict)
+        self._seq: Counter[str] = Counter()
+        self._journal = None
+        if journal is not None:
+            self._replay(journal)
+            self._journal = journal.open("a", encoding="utf-8")
+
+    def put(
+        self, calendar: str, event_id: str, data: dict[str, Any], *, created_by: str, deleted: bool = False
+    ) -> Entry:
+        """Store a new state of an event; ``created_by`` counts only for the first."""
+        known = self._calendars[calendar].get(event_id)
+        self._seq[calendar] += 1
+        entry = Entry(event_id, self._seq[calendar], known.created_by if known else created_by, deleted, data)
+        self._calendars[calendar][event_id] = entry
+        if self._journal is not None:
+            self._journal.write(json.dumps({"calendar": calendar, **asdict(entry)}) + "\n")
+            self._journal.flush()
+        return entry
+
+    def get(self, calendar: str, event_id: str) -> Entry | None:
+        return self._calendars[calendar].get(event_id)
+
+    def entries(self, calendar: str) -> list[Entry]:
+        """All entries, deleted ones too, in the order of their last change."""
+        return sorted(self._calendars[calendar].values(), key=lambda entry: entry.seq)
+
+    def since(self, calendar: str, seq: int) -> list[Entry]:
+        return [entry for entry in self.entries(calendar) if entry.seq > seq]
+
+    def seq(self, calendar: str) -> int:
+        return self._seq[calendar]
+
+    def calendars(self) -> list[str]:
+        return sorted(self._calendars)
+
+    def _replay(self, journal: Path) -> None:
+        if not journal.exists():
+            return
+        for line in journal.read_text(encoding="utf-8").splitlines():
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue  # the last line of a killed run may be half written; its request was never answered
+            calendar = row.pop("calendar")
+            entry = Entry(**row)
+            self._calendars[calendar][entry.id] = entry
+            self._seq[calendar] = max(self._seq[calendar], entry.seq)
+
+
+class Faults:
+    """The faults that are armed now."""
+
+    def __init__(self) -> None:
+        self._armed: list[tuple[Fault, float]] = []
+
+    def arm(self, fault: Fault) -> None:
+        self._armed.append((fault, time.monotonic()))
+
+    def clear(self) -> None:
+        self._armed.clear()
+
+    def armed(self) -> list[dict[str, Any]]:
+        return [fault.model_dump() for fault, _ in self._armed]
+
+    def take(self, *kinds: str, calendar: str | None = None, request: str = "") -> Fault | None:
+        """The first armed fault of one of ``kinds`` that matches, counted as used."""
+        for position, (fault, _) in enumerate(self._armed):
+            if fault.kind in kinds and self._matches(fault, calendar=calendar, request=request):
+                if fault.times is not None:
+                    fault.times -= 1
+                    if fault.times <= 0:
+                        del self._armed[position]
+                return fault
+        return None
+
+    @staticmethod
+    def _matches(fault: Fault, *, calendar: str | None, request: str) -> bool:
+        wanted_calendar = fault.calendar is None or calendar is None or fault.calendar == calendar
+        return wanted_calendar and (fault.match is None or fault.match in request)
+
+
+@dataclass(slots=True)
+class Books:
+    """What was asked of the emulator."""
+
+    by_route: Counter[str] = field(default_factory=Counter)
+    by_status: Counter[str] = field(default_factory=Counter)
+    by_mailbox: Counter[str] = field(default_factory=Counter)
+    limits_exceeded: Counter[str] = field(default_factory=Counter)
+    at_once: Counter[str] = field(default_factory=Counter)
+    most_at_once: int = 0
+
+    def opened(self, mailbox: str) -> int:
+        """Count a request in; the answer is how many of this mailbox are now open."""
+        self.by_mailbox[mailbox] += 1
+        self.at_once[mailbox] += 1
+        self.most_at_once = max(self.most_at_once, self.at_once[mailbox])
+        return self.at_once[mailbox]
+
+    def closed(self, mailbox: str, route: str, status: int) -> None:
+        self.at_once[mailbox] -= 1
+        self.by_route[route] += 1
+        self.by_status[str(status)] += 1
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "total": self.by_route.total(),
+            "by_route": dict(self.by_route),
+            "by_status": dict(self.by_status),
+            "by_mailbox": dict(self.by_mailbox),
+            "limits_exceeded": dict(self.limits_exceeded),
+            "most_at_once": self.most_at_once,
+        }
+
+
+class Emulator(Protocol):
+    """One vendor. ``build_app`` adds everything that this protocol does not name."""
+
+    name: str
+    store: Store
+    faults: Faults
+    books: Books
+
+    def routes(self) -> APIRouter:
+        """The vendor's own API, token endpoint included."""
+        ...
+
+    def mailbox_of(self, request: Request) -> str:
+        """Whose limits this request counts against; empty for none."""
+        ...
+
+    def act(self, action: HumanAction) -> dict[str, Any]:
+        """Do what a person would do, notifying subscribers; the answer is the event as the vendor shows it.
+
+        Raises:
+            KeyError: no such event.
+        """
+        ...
+
+    def show(self, calendar: str, entry: Entry) -> dict[str, Any]:
+        """The event as the vendor's API shows it."""
+        ...
+
+    def error(self, status: int, code: str, message: str) -> Response:
+        """The vendor's error body."""
+        ...
+
+
+def build_app(emulator: Emulator) -> FastAPI:
+    """The emulator as a web application: the vendor's API and, for loopback, ``/_control``."""
+    app = FastAPI(title=f"{emulator.name} emulator", openapi_url=None, docs_url=None, redoc_url=None)
+    app.include_router(_control(emulator))
+    app.include_router(emulator.routes())
+
+    @app.middleware("http")
+    async def keep_books(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        if request.url.path.startswith("/_control"):
+            return await call_next(request)
+        mailbox = emulator.mailbox_of(request)
+        emulator.books.opened(mailbox)
+        status = 500
+        try:
+            response = await _with_faults(emulator, request, call_next, mailbox)
+            status = response.status_code
+        finally:
+            emulator.books.closed(mailbox, f"{request.method} {_template(request)}", status)
+        return response
+
+    return app
+
+
+def _template(request: Request) -> str:
+    route = request.scope.get("route")
+    return getattr(route, "path", request.url.path.split("/")[1] if "/" in request.url.path else "/")
+
+
+async def _with_faults(
+    emulator: Emulator, request: Request, call_next: Callable[[Request], Awaitable[Response]], mailbox: str
+) -> Response:
+    asked = f"{request.method} {request.url.path}"
+
+    def take(*kinds: str) -> Fault | None:
+        return emulator.faults.take(*kinds, calendar=mailbox, request=asked)
+
+    if slow := take("latency"):
+        await asyncio.sleep(slow.seconds or 1.0)
+    if fault := take("rate_limited", "server_error", "unavailable", "unauthorized"):
+        return _refusal(emulator, fault)
+    response = await call_next(request)
+    if fault := take("commit_then_timeout", "commit_then_hang"):
+        if fault.kind == "commit_then_hang":
+            await asyncio.sleep(fault.seconds or HANG_SECONDS)
+            return response
+        return emulator.error(504, "UnknownError", "")
+    if fault := take("error_in_ok", "empty_body", "html", "truncated"):
+        return await _spoilt(emulator, fault, response)
+    return response
+
+
+def _refusal(emulator: Emulator, fault: Fault) -> Response:
+    status, code = {
+        "rate_limited": (429, "rateLimitExceeded"),
+        "server_error": (500, "internalError"),
+        "unavailable": (503, "backendError"),
+        "unauthorized": (401, "authError"),
+    }[fault.kind]
+    response = emulator.error(status, code, fault.kind)
+    if fault.kind == "rate_limited":
+        response.headers["Retry-After"] = str(int(fault.seconds or 1))
+    return response
+
+
+async def _spoilt(emulator: Emulator, fault: Fault, response: Response) -> Response:
+    if fault.kind == "error_in_ok":
+        spoilt = emulator.error(500, "internalError", "in spite of 200")
+        spoilt.status_code = 200
+        return spoilt
+    if fault.kind == "html":
+        return Response("<html><body>Sign in</body></html>", media_type="text/html")
+    if fault.kind == "truncated":
+        body = b"".join([chunk async for chunk in _chunks(response)])
+        return Response(body[: len(body) // 2], media_type="application/json")
+    return Response(b"", media_type="application/json")
+
+
+async def _chunks(response: Response) -> Any:  # noqa: ANN401 - an async iterator of bytes, whatever starlette wraps it in
+    iterator = getattr(response, "body_iterator", None)
+    if iterator is None:
+        yield response.body
+        return
+    async for chunk in iterator:
+        yield chunk
+
+
+def _control(emulator: Emulator) -> APIRouter:
+    router = APIRouter(prefix="/_control")
+
+    @router.get("/state")
+    async def state() -> dict[str, Any]:
+        return {
+            "provider": emulator.name,
+            "calendars": {ref: list(_shown(emulator, ref)) for ref in emulator.store.calendars()},
+        }
+
+    @router.post("/events")
+    async def events(action: HumanAction) -> Response:
+        try:
+            return JSONResponse(emulator.act(action))
+        except KeyError:
+            return JSONResponse({"error": f"no event {action.id} in {action.calendar}"}, status_code=404)
+
+    @router.get("/faults")
+    async def armed() -> list[dict[str, Any]]:
+        return emulator.faults.armed()
+
+    @router.post("/faults")
+    async def arm(fault: Fault) -> dict[str, Any]:
+        emulator.faults.arm(fault)
+        return fault.model_dump()
+
+    @router.delete("/faults")
+    async def clear() -> dict[str, Any]:
+        emulator.faults.clear()
+        return {}
+
+    @router.get("/requests")
+    async def requests() -> dict[str, Any]:
+        return emulator.books.as_dict()
+
+    return router
+
+
+def _shown(emulator: Emulator, calendar: str) -> Iterator[dict[str, Any]]:
+    for entry in emulator.store.entries(calendar):
+        if not entry.deleted:
+            yield {**emulator.show(calendar, entry), "created_by": entry.created_by}

@@ -1,0 +1,193 @@
+"""The words of design §3 as frozen values. Every instant is an aware datetime in UTC (P8)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, NewType
+
+from sync.errors import Malformed
+
+AgentId = NewType("AgentId", int)
+CalendarId = NewType("CalendarId", int)
+ProposalId = NewType("ProposalId", int)
+AppointmentId = NewType("AppointmentId", int)
+SlotId = NewType("SlotId", int)
+WriteId = NewType("WriteId", int)
+RemoteId = NewType("RemoteId", str)
+WriteKey = NewType("WriteKey", str)
+
+
+class Role(StrEnum):
+    """What a calendar is to its agent. An agent has exactly one master."""
+
+    MASTER = "master"
+    MIRROR = "mirror"
+    SOURCE = "source"
+
+
+class Job(StrEnum):
+    """The three sync jobs: independent cursors, queues and schedules."""
+
+    NEW = "new"
+    CANCEL = "cancel"
+    UPDATE = "update"
+
+
+class Kind(StrEnum):
+    """What a proposal wishes."""
+
+    BOOK = "book"
+    MOVE = "move"
+    CANCEL = "cancel"
+
+
+class Reason(StrEnum):
+    """Why a decision came out as it did. Stable: shown to people, counted in metrics."""
+
+    ACCEPTED = "accepted"
+    ALREADY_DONE = "already_done"
+    SLOT_TAKEN = "slot_taken"
+    MASTER_BUSY = "master_busy"
+    MASTER_UNREADABLE = "master_unreadable"
+    MASTER_CHANGED = "master_changed"
+    STALE = "stale"
+    GONE = "gone"
+    MALFORMED = "malformed"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Interval:
+    """Half-open ``[start, end)`` in UTC, so intervals that touch do not overlap.
+
+    Raises:
+        Malformed: a naive instant, or an end that is not after the start. Nothing is ever swapped silently.
+    """
+
+    start: datetime
+    end: datetime
+
+    def __post_init__(self) -> None:
+        for name, instant in (("start", self.start), ("end", self.end)):
+            if instant.utcoffset() is None:
+                raise Malformed(name, "has neither zone nor offset")
+            object.__setattr__(self, name, instant.astimezone(UTC))
+        if self.end <= self.start:
+            raise Malformed("end", f"is not after start ({self.start.isoformat()} … {self.end.isoformat()})")
+
+    def overlaps(self, other: Interval) -> bool:
+        return self.start < other.end and other.start < self.end
+
+    def widened(self, *, before: timedelta, after: timedelta) -> Interval:
+        return Interval(self.start - before, self.end + after)
+
+    def hull(self, other: Interval) -> Interval:
+        """The smallest interval that contains both."""
+        return Interval(min(self.start, other.start), max(self.end, other.end))
+
+    def __str__(self) -> str:
+        return f"{self.start:%Y-%m-%dT%H:%MZ}/{self.end:%Y-%m-%dT%H:%MZ}"
+
+
+@dataclass(frozen=True, slots=True)
+class Attendee:
+    name: str
+    email: str
+
+
+@dataclass(frozen=True, slots=True)
+class CalendarRef:
+    """One remote feed of an agent, as much as an adapter needs to know of it.
+
+    ``remote`` is the vendor's reference (Outlook: the mailbox; Google: the calendar id). ``zone`` is the agent's IANA
+    zone, used only to turn all-day dates and floating times into instants.
+    """
+
+    id: CalendarId
+    agent: str
+    provider: str
+    remote: str
+    role: Role
+    zone: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteEvent:
+    """A live event as the vendor shows it.
+
+    ``version`` is opaque (an etag) and is only ever compared for equality or sent back. ``updated`` is the vendor's own
+    clock and orders two states of one event; it is never compared with ours. ``blocks`` says whether the event takes
+    the person's time (not free, not declined, not cancelled). ``key`` is the idempotency key of the write of ours that
+    created it, when the vendor shows it.
+    """
+
+    remote_id: RemoteId
+    version: str
+    updated: datetime
+    interval: Interval
+    blocks: bool
+    title: str = ""
+    attendees: tuple[Attendee, ...] = ()
+    key: WriteKey | None = None
+    series_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """The vendor says that this event is deleted or cancelled. ``updated`` is None where the vendor does not say when."""
+
+    remote_id: RemoteId
+    updated: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unparsed:
+    """A record that could not be understood: kept raw, with the field and the reason, while the batch goes on (P7)."""
+
+    remote_id: str | None
+    field: str
+    reason: str
+    raw: dict[str, Any] | str
+
+
+Change = RemoteEvent | Removal | Unparsed
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeSet:
+    """A complete read: either everything in the window (``full``), or all changes since the cursor that was passed."""
+
+    changes: tuple[Change, ...]
+    cursor: str
+    full: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EventDraft:
+    """What we ask a vendor to show. Copies carry no attendees, so nobody is mailed by accident (design §5.3)."""
+
+    interval: Interval
+    title: str
+    body: str = ""
+    blocks: bool = True
+    attendees: tuple[Attendee, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A push channel at the vendor. ``resource_id`` is needed by vendors that end channels by it (else empty)."""
+
+    id: str
+    expires: datetime
+    resource_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What was in the way, and when it was read: ids and intervals only, never titles or people (P12)."""
+
+    read_at: datetime
+    source: str
+    detail: dict[str, Any] = field(default_factory=dict)

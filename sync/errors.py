@@ -1,0 +1,149 @@
+"""The error tree. The branch of an error says what happens next; no task decides on retries by itself.
+
+    WatertightError
+    ├── Transient       retry later, with backoff and jitter
+    │   ├── RateLimited             carries the vendor's own delay
+    │   ├── ProviderUnavailable     5xx, connection refused, a nonsense answer
+    │   ├── ProviderTimeout         no answer in time
+    │   ├── WriteOutcomeUnknown     a write may or may not have happened: retry with the same key
+    │   └── Contention              somebody else works on it
+    ├── NeedsReread     read again, decide again
+    │   ├── StaleVersion            the precondition of a write failed
+    │   └── CursorExpired           the feed must be read in full
+    ├── Permanent       refuse or quarantine
+    │   ├── NotFound
+    │   ├── Forbidden
+    │   ├── Malformed               names the field
+    │   └── Rejected                the vendor understood and said no
+    └── NeedsHuman      stop this calendar and alert
+        ├── CredentialRevoked
+        ├── MassChange
+        └── MasterCheckBypassed
+
+Anything that is not a WatertightError is a bug and becomes a dead letter.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class WatertightError(Exception):
+    """Root of the tree. ``code`` is stable: metrics, API answers, alerts and the runbook use it."""
+
+    code: ClassVar[str] = "watertight_error"
+
+
+class Transient(WatertightError):
+    """May succeed unchanged later."""
+
+    code = "transient"
+    retry_after: float | None = None
+
+
+class RateLimited(Transient):
+    """The vendor asked to wait ``retry_after`` seconds (None: it did not say how long)."""
+
+    code = "rate_limited"
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ProviderUnavailable(Transient):
+    """The vendor answered 5xx, could not be reached, or its answer could not be understood."""
+
+    code = "provider_unavailable"
+
+
+class ProviderTimeout(ProviderUnavailable):
+    """No answer in time. For a read nothing happened; for a write see ``WriteOutcomeUnknown``."""
+
+    code = "provider_timeout"
+
+
+class WriteOutcomeUnknown(Transient):
+    """A write was sent and no answer came back; it may have happened. Only the same key may be tried again."""
+
+    code = "write_outcome_unknown"
+
+
+class Contention(Transient):
+    """Another worker holds what this one needs."""
+
+    code = "contention"
+
+
+class NeedsReread(WatertightError):
+    """What we knew is out of date."""
+
+    code = "needs_reread"
+
+
+class StaleVersion(NeedsReread):
+    """The version named in a conditional write is not the newest."""
+
+    code = "stale_version"
+
+
+class CursorExpired(NeedsReread):
+    """The change feed cannot be continued from this cursor."""
+
+    code = "cursor_expired"
+
+
+class Permanent(WatertightError):
+    """Will fail the same way every time."""
+
+    code = "permanent"
+
+
+class NotFound(Permanent):
+    code = "not_found"
+
+
+class Forbidden(Permanent):
+    code = "forbidden"
+
+
+class Malformed(Permanent):
+    """A value that cannot be understood.
+
+    ``field`` is its path in what was sent (``start.dateTime``), ``reason`` what is wrong with it.
+    """
+
+    code = "malformed"
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+
+class Rejected(Permanent):
+    """The vendor understood the request and refused it."""
+
+    code = "rejected"
+
+
+class NeedsHuman(WatertightError):
+    """Going on by ourselves could do harm."""
+
+    code = "needs_human"
+
+
+class CredentialRevoked(NeedsHuman):
+    code = "credential_revoked"
+
+
+class MassChange(NeedsHuman):
+    """A read implies that more of a calendar vanished than is plausible (P13)."""
+
+    code = "mass_change"
+
+
+class MasterCheckBypassed(NeedsHuman):
+    """Somebody other than the commit task tried to write to a provider (P3)."""
+
+    code = "master_check_bypassed"
