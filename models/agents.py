@@ -1,0 +1,56 @@
+"""Who has a calendar, and which remote feeds belong to it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, func
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from models.base import Base
+
+
+class Agent(Base):
+    """A salesperson. ``zone`` (IANA) serves all-day dates, floating times and working hours only."""
+
+    __tablename__ = "agents"
+    __table_args__ = (
+        UniqueConstraint("slug"),
+        CheckConstraint("slug ~ '^[a-z0-9][a-z0-9-]{0,62}$'", name="slug"),
+        CheckConstraint("buffer_before_minutes between 0 and 1440", name="buffer_before"),
+        CheckConstraint("buffer_after_minutes between 0 and 1440", name="buffer_after"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    slug: Mapped[str]
+    zone: Mapped[str]
+    buffer_before_minutes: Mapped[int] = mapped_column(default=0, server_default="0")
+    buffer_after_minutes: Mapped[int] = mapped_column(default=0, server_default="0")
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    calendars: Mapped[list[Calendar]] = relationship(back_populates="agent")
+
+
+class Calendar(Base):
+    """One remote feed. ``stopped_code`` is set while a human is needed (revoked credential, mass change)."""
+
+    __tablename__ = "calendars"
+    __table_args__ = (
+        UniqueConstraint("provider", "remote"),
+        CheckConstraint("role in ('master', 'mirror', 'source')", name="role"),
+        CheckConstraint("on_refusal in ('mark', 'leave', 'delete')", name="on_refusal"),
+        CheckConstraint("shows in ('title', 'busy')", name="shows"),
+        Index("uq_calendars_one_master", "agent_id", unique=True, postgresql_where="role = 'master'"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    agent_id: Mapped[int] = mapped_column(ForeignKey("agents.id"))
+    provider: Mapped[str]
+    remote: Mapped[str]
+    role: Mapped[str]
+    on_refusal: Mapped[str] = mapped_column(default="mark", server_default="mark")
+    shows: Mapped[str] = mapped_column(default="title", server_default="title")
+    stopped_code: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    agent: Mapped[Agent] = relationship(back_populates="calendars")

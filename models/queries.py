@@ -1,0 +1,320 @@
+"""Reads over the ledger for those who may not import it. Only frozen records leave this module."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import and_, exists, func, or_, select
+from sqlalchemy.orm import Session, aliased
+
+from models.agents import Agent, Calendar
+from models.feeds import Cursor, Sighting
+from models.ledger import Appointment, Decision, RemoteLink, Slot, Write
+from models.proposals import FINAL_STATES, Proposal
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRecord:
+    """A remote event that carries a live appointment, and what was last agreed about it."""
+
+    remote_id: str
+    appointment_id: int
+    updated: datetime
+    starts_at: datetime
+    ends_at: datetime
+    title: str
+    attendees: list[dict[str, Any]]
+    ours: bool
+
+
+def list_links(session: Session, calendar_id: int, remote_ids: Collection[str]) -> list[LinkRecord]:
+    """The links of live appointments among these events of a calendar."""
+    rows = session.scalars(
+        select(RemoteLink)
+        .join(Appointment)
+        .where(
+            RemoteLink.calendar_id == calendar_id,
+            RemoteLink.remote_id.in_(remote_ids),
+            ~RemoteLink.gone,
+            Appointment.state == "confirmed",
+        )
+    )
+    return [
+        LinkRecord(
+            row.remote_id,
+            row.appointment_id,
+            row.updated,
+            row.starts_at,
+            row.ends_at,
+            row.title,
+            row.attendees,
+            row.ours,
+        )
+        for row in rows
+    ]
+
+
+def list_linked_ids(session: Session, calendar_id: int, remote_ids: Collection[str]) -> set[str]:
+    """Events that carry, or once carried, an appointment."""
+    return set(
+        session.scalars(
+            select(RemoteLink.remote_id).where(
+                RemoteLink.calendar_id == calendar_id, RemoteLink.remote_id.in_(remote_ids)
+            )
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRecord:
+    """A write of ours by its key. ``vain`` says that it came to nothing, so an event it made should not exist."""
+
+    key: str
+    remote_id: str | None
+    vain: bool
+
+
+def list_writes(session: Session, calendar_id: int, keys: Collection[str]) -> dict[str, WriteRecord]:
+    """Creating writes of ours on this calendar, by key."""
+    rows = session.execute(
+        select(Write.key, Write.remote_id, Write.state, Proposal.state)
+        .join(Proposal, Proposal.id == Write.proposal_id)
+        .where(Write.calendar_id == calendar_id, Write.key.in_(keys), Write.action == "create")
+    )
+    return {
+        key: WriteRecord(key, remote_id, vain=proposal == "refused" or state in {"superseded", "failed"})
+        for key, remote_id, state, proposal in rows
+    }
+
+
+def list_conflicts(session: Session, agent_id: int, start: datetime, end: datetime) -> Sequence[int]:
+    """Ids of appointments that hold a slot overlapping this interval."""
+    return session.scalars(
+        select(Appointment.id)
+        .join(Slot, Slot.id == Appointment.slot_id)
+        .where(
+            Appointment.state == "confirmed",
+            Slot.agent_id == agent_id,
+            Slot.state == "booked",
+            Slot.during.op("&&")(func.tstzrange(start, end)),
+        )
+    ).all()
+
+
+@dataclass(frozen=True, slots=True)
+class AppointmentRecord:
+    """A confirmed appointment and the events that carry it, by calendar."""
+
+    id: int
+    agent: str
+    origin: str
+    version: int
+    starts_at: datetime
+    ends_at: datetime
+    title: str
+    events: dict[int, str]
+
+
+def list_appointments(session: Session, *, ending_after: datetime | None = None) -> list[AppointmentRecord]:
+    """All confirmed appointments, earliest first."""
+    query = select(Appointment, Agent.slug).join(Agent).where(Appointment.state == "confirmed")
+    if ending_after is not None:
+        query = query.where(Appointment.ends_at > ending_after)
+    rows = session.execute(query.order_by(Appointment.starts_at, Appointment.id)).all()
+    links = session.scalars(
+        select(RemoteLink).where(RemoteLink.appointment_id.in_([row.id for row, _ in rows]), ~RemoteLink.gone)
+    ).all()
+    events: dict[int, dict[int, str]] = {}
+    for link in links:
+        events.setdefault(link.appointment_id, {})[link.calendar_id] = link.remote_id
+    return [
+        AppointmentRecord(
+            row.id, slug, row.origin, row.version, row.starts_at, row.ends_at, row.title, events.get(row.id, {})
+        )
+        for row, slug in rows
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalRecord:
+    """A proposal with its decision and evidence, as ``watertight explain`` and the API show it."""
+
+    id: int
+    agent: str
+    kind: str
+    origin: str
+    calendar: str | None
+    state: str
+    starts_at: datetime | None
+    ends_at: datetime | None
+    created_at: datetime
+    decided_at: datetime | None
+    accepted: bool | None
+    reason: str | None
+    evidence: dict[str, Any]
+    appointment_id: int | None
+    writes: list[dict[str, Any]]
+
+
+def find_proposal(session: Session, proposal_id: int) -> ProposalRecord | None:
+    """The proposal with its story, or None."""
+    row = session.execute(
+        select(Proposal, Agent.slug, Calendar, Decision)
+        .join(Agent, Agent.id == Proposal.agent_id)
+        .outerjoin(Calendar, Calendar.id == Proposal.calendar_id)
+        .outerjoin(Decision, Decision.proposal_id == Proposal.id)
+        .where(Proposal.id == proposal_id)
+    ).one_or_none()
+    if row is None:
+        return None
+    proposal, slug, calendar, decision = row
+    return ProposalRecord(
+        id=proposal.id,
+        agent=slug,
+        kind=proposal.kind,
+        origin=proposal.origin,
+        calendar=f"{calendar.provider} {calendar.role}" if calendar else None,
+        state=proposal.state,
+        starts_at=proposal.starts_at,
+        ends_at=proposal.ends_at,
+        created_at=proposal.created_at,
+        decided_at=proposal.decided_at,
+        accepted=decision.accepted if decision else None,
+        reason=decision.reason if decision else None,
+        evidence=decision.evidence if decision else {},
+        appointment_id=decision.appointment_id if decision else proposal.appointment_id,
+        writes=_writes_of(session, proposal.id),
+    )
+
+
+def _writes_of(session: Session, proposal_id: int) -> list[dict[str, Any]]:
+    rows = session.execute(
+        select(Write, Calendar.provider, Calendar.role)
+        .join(Calendar, Calendar.id == Write.calendar_id)
+        .where(Write.proposal_id == proposal_id)
+        .order_by(Write.id)
+    )
+    return [
+        {
+            "id": write.id,
+            "calendar": f"{provider} {role}",
+            "action": write.action,
+            "state": write.state,
+            "attempt": write.attempt,
+            "fence": write.fence,
+            "last_error_code": write.last_error_code,
+            "finished_at": write.finished_at.isoformat() if write.finished_at else None,
+        }
+        for write, provider, role in rows
+    ]
+
+
+def list_due(session: Session, *, limit: int) -> list[str]:
+    """References of proposals and following writes that somebody should work on now: due, and not under a lease."""
+    now = func.clock_timestamp()
+    free = or_(Write.leased_until.is_(None), Write.leased_until < now)
+    master = aliased(Calendar)
+    busy = exists().where(
+        and_(
+            Write.proposal_id == Proposal.id,
+            Write.calendar_id == master.id,
+            master.role == "master",
+            or_(~free, Write.not_before > now),
+        )
+    )
+    proposals = session.scalars(
+        select(Proposal.id)
+        .where(Proposal.state.not_in(FINAL_STATES), Proposal.not_before <= now, ~busy)
+        .order_by(Proposal.not_before, Proposal.id)
+        .limit(limit)
+    )
+    writes = session.scalars(
+        select(Write.id)
+        .join(Calendar, Calendar.id == Write.calendar_id)
+        .where(Write.state == "due", Write.not_before <= now, free, Calendar.role != "master")
+        .order_by(Write.not_before, Write.id)
+        .limit(limit)
+    )
+    return [f"proposal:{row}" for row in proposals] + [f"write:{row}" for row in writes]
+
+
+def list_open(session: Session) -> tuple[int, int]:
+    """How many proposals are undecided, and how many following writes are still due."""
+    proposals = session.scalar(select(func.count()).select_from(Proposal).where(Proposal.state.not_in(FINAL_STATES)))
+    writes = session.scalar(select(func.count()).select_from(Write).where(Write.state == "due"))
+    return proposals or 0, writes or 0
+
+
+def count_decisions(session: Session, *, after_proposal: int = 0) -> dict[str, int]:
+    """Decisions by reason, of proposals with a higher id."""
+    rows = session.execute(
+        select(Decision.reason, func.count()).where(Decision.proposal_id > after_proposal).group_by(Decision.reason)
+    )
+    return {str(reason): int(number) for reason, number in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class DueCalendar:
+    """A calendar that a job should read now."""
+
+    id: int
+    agent: str
+    provider: str
+    role: str
+
+
+def list_due_calendars(session: Session) -> list[DueCalendar]:
+    """Calendars that are polled and not stopped for a human."""
+    rows = session.execute(
+        select(Calendar.id, Agent.slug, Calendar.provider, Calendar.role)
+        .join(Agent)
+        .where(Calendar.stopped_code.is_(None))
+        .order_by(Calendar.id)
+    )
+    return [DueCalendar(*row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class CalendarRecord:
+    """A calendar with the time of each job's last complete read."""
+
+    id: int
+    agent: str
+    zone: str
+    provider: str
+    remote: str
+    role: str
+    stopped_code: str | None
+    read_at: dict[str, datetime]
+    events: int
+
+
+def list_calendars(session: Session) -> list[CalendarRecord]:
+    reads = session.execute(select(Cursor.calendar_id, Cursor.job, Cursor.read_at).where(Cursor.read_at.is_not(None)))
+    by_calendar: dict[int, dict[str, datetime]] = {}
+    for calendar_id, job, read_at in reads:
+        if read_at is not None:
+            by_calendar.setdefault(calendar_id, {})[job] = read_at
+    events = dict(
+        session.execute(
+            select(Sighting.calendar_id, func.count()).where(~Sighting.deleted).group_by(Sighting.calendar_id)
+        ).all()
+    )
+    rows = session.execute(select(Calendar, Agent).join(Agent).order_by(Agent.slug, Calendar.id))
+    return [
+        CalendarRecord(
+            id=calendar.id,
+            agent=agent.slug,
+            zone=agent.zone,
+            provider=calendar.provider,
+            remote=calendar.remote,
+            role=calendar.role,
+            stopped_code=calendar.stopped_code,
+            read_at=by_calendar.get(calendar.id, {}),
+            events=events.get(calendar.id, 0),
+        )
+        for calendar, agent in rows
+    ]

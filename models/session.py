@@ -1,0 +1,86 @@
+"""Engines and transactions. ``transaction`` is the one place that commits."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+from datetime import datetime
+
+from sqlalchemy import Engine, create_engine, func, select, text
+from sqlalchemy.orm import Session, sessionmaker
+
+Sessions = sessionmaker[Session]
+
+LOCK_SECONDS = 5
+STATEMENT_SECONDS = 30
+
+_inside: ContextVar[bool] = ContextVar("inside_transaction", default=False)
+
+
+def make_engine(url: str, *, role: str | None = None, pool_size: int = 5) -> Engine:
+    """An engine whose sessions run in UTC with bounded waits; with ``role``, every connection drops to that role first.
+
+    Nothing connects until first use, so an engine may be made before a fork (but not used).
+    """
+    settings = [
+        "-c timezone=UTC",
+        f"-c lock_timeout={LOCK_SECONDS}s",
+        f"-c statement_timeout={STATEMENT_SECONDS}s",
+        "-c idle_in_transaction_session_timeout=60s",
+    ]
+    if role is not None:
+        settings.append(f"-c role={role}")
+    return create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        connect_args={"options": " ".join(settings), "connect_timeout": 5, "application_name": role or "watertight"},
+    )
+
+
+def make_sessions(engine: Engine) -> Sessions:
+    return sessionmaker(engine, expire_on_commit=False)
+
+
+@contextlib.contextmanager
+def transaction(sessions: Sessions) -> Iterator[Session]:
+    """Commit if the block ends well, roll back otherwise. No network call to a vendor may happen inside."""
+    with sessions() as session, session.begin():
+        token = _inside.set(True)
+        try:
+            yield session
+        finally:
+            _inside.reset(token)
+
+
+def refuse_inside_transaction() -> None:
+    """The transport's guard: a vendor's latency must never hold a database transaction open (house style, habit 15).
+
+    Raises:
+        RuntimeError: called inside ``transaction``.
+    """
+    if _inside.get():
+        message = "a vendor request inside a database transaction"
+        raise RuntimeError(message)
+
+
+def database_now(session: Session) -> datetime:
+    """The database's clock: the only one that leases and due times are compared with."""
+    now: datetime = session.execute(select(func.clock_timestamp())).scalar_one()
+    return now
+
+
+def lock_agent(session: Session, agent_id: int) -> None:
+    """Serialize decisions about one agent until this transaction ends.
+
+    Without it, contenders for one slot pile up behind the exclusion constraint and deadlock: docs/adr/0004.
+    """
+    session.execute(
+        text("SELECT pg_advisory_xact_lock(:space, :agent)"), {"space": AGENT_LOCK_SPACE, "agent": agent_id}
+    )
+
+
+AGENT_LOCK_SPACE = 7_001

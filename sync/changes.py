@@ -1,0 +1,146 @@
+"""What a read means: which sightings win, what vanished, and which proposals follow. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from datetime import datetime
+
+from sync.domain import Attendee, CalendarId, Change, Interval, Job, Kind, RemoteEvent, RemoteId, Removal, Role
+
+BRAKE_SHARE = 0.2
+BRAKE_AT_LEAST = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The stored state of a remote event; ``interval`` is None for a tombstone that was never seen alive."""
+
+    remote_id: RemoteId
+    version: str
+    updated: datetime | None
+    interval: Interval | None
+    blocks: bool
+    deleted: bool
+    title: str = ""
+    attendees: tuple[Attendee, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """What was last agreed about an event: by a link to a live appointment, or only by the last proposal made from it."""
+
+    linked: bool
+    open: bool
+    interval: Interval | None
+    updated: datetime | None = None
+    title: str = ""
+    attendees: tuple[Attendee, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the ledger knows of the events in a batch.
+
+    ``agreed`` by remote id; ``ours`` are ids of events that writes of ours made; ``strays`` are those whose write came to
+    nothing, so that the event must go.
+    """
+
+    agreed: Mapping[RemoteId, Agreed]
+    ours: AbstractSet[RemoteId]
+    strays: AbstractSet[RemoteId]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A proposal before it is stored."""
+
+    kind: Kind
+    calendar_id: CalendarId
+    seen: Seen
+
+    @property
+    def key(self) -> str:
+        """The same change gives the same key, however often and by whichever road it arrives (P5)."""
+        return f"{self.calendar_id}:{self.kind}:{self.seen.version}:{self.seen.remote_id}"
+
+
+def is_newer(incoming: RemoteEvent | Removal, stored: Seen | None) -> bool:
+    """Whether ``incoming`` replaces what is stored: by the vendor's own order, never by arrival.
+
+    A removal without a date wins, since an event that is gone has no newer state; that a tombstone comes to life again is
+    believed only after a direct read, which is the caller's affair.
+    """
+    if stored is None or stored.updated is None or incoming.updated is None:
+        return True
+    if isinstance(incoming, Removal) or stored.deleted:
+        return incoming.updated >= stored.updated
+    return incoming.updated > stored.updated or (
+        incoming.version != stored.version and incoming.updated == stored.updated
+    )
+
+
+def last_of_each(changes: Iterable[Change]) -> dict[RemoteId, RemoteEvent | Removal]:
+    """A feed may name an event several times; its last word counts."""
+    return {change.remote_id: change for change in changes if isinstance(change, RemoteEvent | Removal)}
+
+
+def find_missing(read: AbstractSet[RemoteId], stored: Iterable[Seen], *, window: Interval) -> list[Seen]:
+    """Live sightings inside the window that a full read did not show: it lists no tombstones."""
+    return [
+        seen
+        for seen in stored
+        if not seen.deleted and seen.interval and seen.interval.overlaps(window) and seen.remote_id not in read
+    ]
+
+
+def is_mass_change(*, missing: int, of: int) -> bool:
+    """Whether so much vanished that a broken read is likelier than a person (P13)."""
+    return missing >= max(BRAKE_AT_LEAST, math.ceil(BRAKE_SHARE * of))
+
+
+def plan_proposals(
+    job: Job, batch: Iterable[Seen], known: Known, *, calendar_id: CalendarId, role: Role, now: datetime
+) -> list[Wish]:
+    """The proposals of a job's own kind that follow from the stored state of the events in its batch."""
+    plan = {Job.NEW: _plan_new, Job.CANCEL: _plan_cancelled, Job.UPDATE: _plan_changed}[job]
+    kinds = ((plan(seen, known, role=role, now=now), seen) for seen in batch)
+    return [Wish(kind, calendar_id, seen) for kind, seen in kinds if kind is not None]
+
+
+def _plan_new(seen: Seen, known: Known, *, role: Role, now: datetime) -> Kind | None:
+    """A live, busy, foreign event for which no proposal was ever made; and events of ours that should not exist."""
+    if seen.deleted or seen.interval is None:
+        return None
+    if seen.remote_id in known.strays:
+        return Kind.CANCEL if role is Role.MASTER else None
+    if seen.remote_id in known.ours or seen.remote_id in known.agreed:
+        return None
+    return Kind.BOOK if seen.blocks and seen.interval.end > now else None
+
+
+def _plan_cancelled(seen: Seen, known: Known, *, role: Role, now: datetime) -> Kind | None:  # noqa: ARG001 - one shape for all three
+    """A known event that is deleted, or no longer takes time."""
+    agreed = known.agreed.get(seen.remote_id)
+    if agreed is None or not (agreed.linked or agreed.open):
+        return None
+    if seen.deleted:
+        return Kind.CANCEL
+    newer = agreed.updated is None or (seen.updated is not None and seen.updated > agreed.updated)
+    return Kind.CANCEL if not seen.blocks and newer else None
+
+
+def _plan_changed(seen: Seen, known: Known, *, role: Role, now: datetime) -> Kind | None:  # noqa: ARG001 - one shape for all three
+    """A known, live event that differs from what was last agreed. A refused one is proposed again only for a new time."""
+    agreed = known.agreed.get(seen.remote_id)
+    if agreed is None or seen.deleted or not seen.blocks or seen.interval is None or seen.interval.end <= now:
+        return None
+    if agreed.updated is not None and seen.updated is not None and seen.updated <= agreed.updated:
+        return None
+    same_words = seen.title == agreed.title and seen.attendees == agreed.attendees
+    settled_for_good = not (agreed.linked or agreed.open)
+    if seen.interval == agreed.interval and (same_words or settled_for_good):
+        return None
+    return Kind.MOVE

@@ -1,0 +1,192 @@
+"""The commit engine: claim → check → write → verify → settle, and what happens when a step fails (design §5.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from models.ledger import Write
+from models.proposals import Proposal
+from models.session import Sessions, database_now, transaction
+from sync.commit.claim import Follow, Stray, claim, snooze_proposal
+from sync.commit.copies import CopyOrder, CopyRun, claim_write
+from sync.commit.follow import follow_master, remove_stray
+from sync.commit.master import Blocked, Master
+from sync.commit.order import Order
+from sync.commit.outcome import Outcome, Skipped, Snoozed
+from sync.commit.settle import progress, refuse, settle
+from sync.domain import Kind, Reason, RemoteEvent, RemoteId
+from sync.errors import (
+    Contention,
+    Malformed,
+    NeedsHuman,
+    Permanent,
+    Transient,
+    WatertightError,
+)
+from sync.failures import Severity, open_alert, record_dead_letter
+from sync.ports import Calendars
+from sync.retry import RetryIn, RetryPolicy
+
+TASK = "Commit"
+POLICY = RetryPolicy(max_attempts=6, base=1.0, cap=60.0)
+PARKED_SECONDS = 300.0  # how often a write is tried again that gave up but may already stand at the vendor
+
+
+class CommitEngine:
+    """Decides proposals and performs every write. Holds no state between calls."""
+
+    def __init__(
+        self, sessions: Sessions, calendars: Calendars, *, rand: Callable[[], float], policy: RetryPolicy = POLICY
+    ) -> None:
+        self._sessions = sessions
+        self._calendars = calendars
+        self._rand = rand
+        self._policy = policy
+
+    def commit(self, reference: str) -> Outcome:
+        """Work on ``proposal:ID`` or ``write:ID``. Safe to call any number of times, by any number of workers.
+
+        Raises:
+            NotFound: no such row.
+            Malformed: not a reference.
+        """
+        name, _, number = reference.partition(":")
+        if name not in {"proposal", "write"} or not number.isdigit():
+            raise Malformed("reference", f"{reference!r} is neither proposal:ID nor write:ID")
+        return self._proposal(int(number)) if name == "proposal" else self._write(int(number))
+
+    def _proposal(self, proposal_id: int) -> Outcome:
+        with transaction(self._sessions) as session:
+            claimed = claim(session, proposal_id)
+        if isinstance(claimed, Order):
+            return self._decide(claimed)
+        if isinstance(claimed, Follow | Stray):
+            return self._follow(claimed)
+        return claimed
+
+    def _decide(self, order: Order) -> Outcome:
+        try:
+            return self._carry_through(order)
+        except Contention as error:
+            return Skipped(str(error))
+        except WatertightError as error:
+            return self._failed(order, error)
+
+    def _carry_through(self, order: Order) -> Outcome:
+        master = Master(self._calendars, order)
+        remote_id: RemoteId | None = order.remote_id
+        if order.phase in {"claimed", "checked"}:
+            clear = master.check()
+            if isinstance(clear, Blocked):
+                return self._refuse(order, master, clear)
+            self._progress(order, "checked", evidence=clear.evidence)
+            event = master.write(clear)
+            remote_id = event.remote_id if event is not None else order.remote_id
+            self._progress(order, "written", remote_id=remote_id)
+        verified = master.verify(remote_id)
+        if isinstance(verified, Blocked):
+            return self._refuse(order, master, verified)
+        if self._was_undone(order, verified.event):
+            self._progress(order, "claimed")
+            raise Transient("the move was taken back by an attempt that ended before it could say so")
+        self._progress(order, "verified", evidence=verified.evidence)
+        with transaction(self._sessions) as session:
+            return settle(session, order, verified.event)
+
+    def _was_undone(self, order: Order, event: RemoteEvent | None) -> bool:
+        """A move that an earlier attempt took back, and died before it could say so."""
+        if order.kind is not Kind.MOVE or event is None or order.before == order.interval:
+            return False
+        return event.interval == order.before
+
+    def _refuse(self, order: Order, master: Master, blocked: Blocked) -> Outcome:
+        if blocked.event is not None:
+            master.undo(blocked.event)
+            self._progress(order, "undone")
+        with transaction(self._sessions) as session:
+            return refuse(session, order, blocked.reason, evidence=blocked.evidence)
+
+    def _progress(self, order: Order, state: str, **values: object) -> None:
+        with transaction(self._sessions) as session:
+            progress(session, order, state=state, **values)
+
+    def _failed(self, order: Order, error: WatertightError) -> Outcome:
+        """Wait, refuse while nothing can have been written, or park: time is never freed on a guess (P6)."""
+        decision = self._policy.decide(error, attempt=order.attempt, rand=self._rand())
+        if isinstance(decision, RetryIn):
+            return self._snooze(order.write_id, order.fence, seconds=decision.seconds, error=error)
+        with transaction(self._sessions) as session:
+            self._tell(session, order.master.id, f"proposal:{order.proposal_id}", error, attempts=order.attempt)
+            state = session.get_one(Proposal, order.proposal_id).state
+            if state == "claimed" or (state == "checked" and isinstance(error, Permanent)):
+                reason = (
+                    Reason.REJECTED if isinstance(error, Permanent) and state == "checked" else Reason.MASTER_UNREADABLE
+                )
+                evidence = {"step": state, "code": error.code, "attempts": order.attempt}
+                return refuse(session, order, reason, evidence=evidence)
+        return self._snooze(order.write_id, order.fence, seconds=PARKED_SECONDS, error=error)
+
+    def _follow(self, order: Follow | Stray) -> Outcome:
+        try:
+            if isinstance(order, Stray):
+                return remove_stray(self._sessions, self._calendars, order)
+            return follow_master(self._sessions, self._calendars, order)
+        except WatertightError as error:
+            with transaction(self._sessions) as session:
+                proposal = session.get_one(Proposal, order.proposal_id, with_for_update=True)
+                decision = self._policy.decide(error, attempt=proposal.attempt + 1, rand=self._rand())
+                if isinstance(decision, RetryIn):
+                    return snooze_proposal(session, proposal, seconds=decision.seconds)
+                self._tell(session, order.calendar.id, f"proposal:{proposal.id}", error, attempts=proposal.attempt)
+                return snooze_proposal(session, proposal, seconds=PARKED_SECONDS)
+
+    def _write(self, write_id: int) -> Outcome:
+        with transaction(self._sessions) as session:
+            claimed = claim_write(session, write_id)
+        if not isinstance(claimed, CopyOrder):
+            return claimed
+        try:
+            return CopyRun(self._sessions, self._calendars, claimed).carry_out()
+        except Contention as error:
+            return Skipped(str(error))
+        except WatertightError as error:
+            return self._copy_failed(claimed, error)
+
+    def _copy_failed(self, order: CopyOrder, error: WatertightError) -> Outcome:
+        decision = self._policy.decide(error, attempt=order.attempt, rand=self._rand())
+        if isinstance(decision, RetryIn):
+            return self._snooze(order.write_id, order.fence, seconds=decision.seconds, error=error)
+        with transaction(self._sessions) as session:
+            self._tell(session, order.calendar.id, f"write:{order.write_id}", error, attempts=order.attempt)
+        return self._snooze(order.write_id, order.fence, seconds=PARKED_SECONDS, error=error)
+
+    def _snooze(self, write_id: int, fence: int, *, seconds: float, error: WatertightError) -> Outcome:
+        with transaction(self._sessions) as session:
+            held = session.execute(
+                update(Write)
+                .where(Write.id == write_id, Write.fence == fence, Write.state == "due")
+                .values(
+                    not_before=database_now(session) + timedelta(seconds=seconds),
+                    leased_until=None,
+                    last_error_code=error.code,
+                )
+                .returning(Write.id)
+            ).one_or_none()
+        return Snoozed(seconds, error.code) if held is not None else Skipped("in another worker's hands")
+
+    def _tell(
+        self, session: Session, calendar_id: int, reference: str, error: WatertightError, *, attempts: int
+    ) -> None:
+        record_dead_letter(session, TASK, reference=reference, error=error, attempts=attempts)
+        severity: Severity = "critical" if isinstance(error, NeedsHuman) else "warning"
+        open_alert(
+            session,
+            f"commit:{calendar_id}",
+            code=error.code,
+            severity=severity,
+            detail={"calendar": calendar_id, "reference": reference},
+        )

@@ -1,0 +1,126 @@
+"""The ledger follows the master: what people did there is a fact, not a wish (design §5.3)."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from models.ledger import Appointment, RemoteLink, Slot
+from models.proposals import Proposal
+from models.session import Sessions, lock_agent, transaction
+from sync.commit import slots
+from sync.commit.claim import Follow, Stray
+from sync.commit.links import remember
+from sync.commit.order import wanted_of
+from sync.commit.outcome import Accepted, Outcome, Skipped
+from sync.commit.settle import accept, cancel_appointment, refuse_unclaimed
+from sync.domain import Interval, Kind, Reason, RemoteEvent, Removal
+from sync.failures import open_alert
+from sync.ports import Calendars
+
+
+def follow_master(sessions: Sessions, calendars: Calendars, order: Follow) -> Outcome:
+    """Read the event live, then bring appointment and slot to where it is.
+
+    Raises:
+        WatertightError: the master could not be read; nothing was changed.
+    """
+    event = calendars.reader(order.calendar).find_event(order.remote_id)
+    with transaction(sessions) as session:
+        lock_agent(session, order.agent_id)
+        proposal = session.scalars(select(Proposal).where(Proposal.id == order.proposal_id).with_for_update()).one()
+        if proposal.state != "pending":
+            return Skipped(f"already {proposal.state}")
+        appointment = _carried(session, order)
+        if proposal.kind == Kind.CANCEL:
+            return _follow_cancel(session, proposal, appointment, event)
+        if event is None:
+            return refuse_unclaimed(session, proposal, Reason.GONE, evidence={"step": "follow"})
+        if event.interval != wanted_of(proposal) or not event.blocks:
+            return refuse_unclaimed(session, proposal, Reason.STALE, evidence={"step": "follow"})
+        if appointment is None:
+            return _follow_new(session, proposal, event)
+        return _follow_move(session, proposal, appointment, event)
+
+
+def remove_stray(sessions: Sessions, calendars: Calendars, order: Stray) -> Outcome:
+    """Delete an event that a write of ours made although the write came to nothing, after reading it live."""
+    event = calendars.reader(order.calendar).find_event(order.remote_id)
+    if event is not None:
+        calendars.writer(order.calendar).delete(event.remote_id, version=event.version)
+    with transaction(sessions) as session:
+        lock_agent(session, order.agent_id)
+        proposal = session.scalars(select(Proposal).where(Proposal.id == order.proposal_id).with_for_update()).one()
+        if proposal.state != "pending":
+            return Skipped(f"already {proposal.state}")
+        remember(session, order.calendar.id, Removal(order.remote_id))
+        return Accepted(Reason.ACCEPTED, accept(session, proposal, Reason.ACCEPTED, appointment=None))
+
+
+def _carried(session: Session, order: Follow) -> Appointment | None:
+    return session.scalars(
+        select(Appointment)
+        .join(RemoteLink)
+        .where(RemoteLink.calendar_id == order.calendar.id, RemoteLink.remote_id == order.remote_id)
+    ).one_or_none()
+
+
+def _follow_new(session: Session, proposal: Proposal, event: RemoteEvent) -> Outcome:
+    appointment = Appointment(
+        agent_id=proposal.agent_id,
+        proposal_id=proposal.id,
+        origin=proposal.origin,
+        starts_at=event.interval.start,
+        ends_at=event.interval.end,
+        title=event.title,
+        attendees=proposal.attendees,
+        version=1,
+        state="confirmed",
+    )
+    session.add(appointment)
+    session.flush()
+    return Accepted(Reason.ACCEPTED, accept(session, proposal, Reason.ACCEPTED, appointment=appointment))
+
+
+def _follow_move(session: Session, proposal: Proposal, appointment: Appointment, event: RemoteEvent) -> Outcome:
+    if appointment.state == "cancelled":
+        return refuse_unclaimed(session, proposal, Reason.GONE, evidence={"step": "follow"})
+    had = Interval(appointment.starts_at, appointment.ends_at)
+    if had == event.interval and appointment.title == event.title:
+        return Accepted(Reason.ALREADY_DONE, accept(session, proposal, Reason.ALREADY_DONE, appointment=appointment))
+    if had != event.interval:
+        _move_slot(session, appointment, event.interval)
+    appointment.starts_at, appointment.ends_at = event.interval.start, event.interval.end
+    appointment.title, appointment.version = event.title, appointment.version + 1
+    return Accepted(Reason.ACCEPTED, accept(session, proposal, Reason.ACCEPTED, appointment=appointment))
+
+
+def _move_slot(session: Session, appointment: Appointment, interval: Interval) -> None:
+    """The slot goes where the person put the event; where another appointment has that time, people are told."""
+    if appointment.slot_id is None:
+        return
+    slot = session.get_one(Slot, appointment.slot_id)
+    taken = slots.find_overlapping(session, appointment.agent_id, interval, except_slot=slot.id)
+    if not taken:
+        slots.change(session, slot, interval=interval)
+        return
+    slots.change(session, slot, state="free")
+    appointment.slot_id = None
+    open_alert(
+        session,
+        f"master_conflict:appointment:{appointment.id}",
+        code="master_conflict",
+        severity="warning",
+        detail={"appointment": appointment.id, "interval": str(interval), **slots.taken_evidence(session, taken)},
+    )
+
+
+def _follow_cancel(
+    session: Session, proposal: Proposal, appointment: Appointment | None, event: RemoteEvent | None
+) -> Outcome:
+    if appointment is None or appointment.state == "cancelled":
+        return Accepted(Reason.ALREADY_DONE, accept(session, proposal, Reason.ALREADY_DONE, appointment=appointment))
+    if event is not None and event.blocks:  # a feed said "gone"; the event itself says otherwise
+        return refuse_unclaimed(session, proposal, Reason.STALE, evidence={"step": "follow"})
+    cancel_appointment(session, appointment)
+    return Accepted(Reason.ACCEPTED, accept(session, proposal, Reason.ACCEPTED, appointment=appointment))

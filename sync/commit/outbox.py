@@ -1,0 +1,86 @@
+"""Queue what must be told after a decision: copies on the mirrors, the answer to the origin (design §5.2, step 5)."""
+
+from __future__ import annotations
+
+import uuid
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from models.agents import Calendar
+from models.ledger import Appointment, Write
+from models.proposals import Proposal
+from sync.commit.links import find_link, shown_title
+from sync.domain import Reason, Role
+from sync.records import select_calendars
+
+ANSWERED = (Reason.SLOT_TAKEN, Reason.MASTER_BUSY, Reason.MASTER_UNREADABLE, Reason.REJECTED)
+
+
+def queue_copies(session: Session, appointment: Appointment, proposal: Proposal) -> tuple[str, ...]:
+    """One open copy row for every mirror that does not show the appointment as it is now."""
+    mirrors = session.scalars(select_calendars(agent_id=appointment.agent_id).where(Calendar.role == Role.MIRROR.value))
+    return tuple(
+        _queue(session, appointment, calendar, proposal)
+        for calendar in mirrors.all()
+        if not is_in_step(session, appointment, calendar)
+    )
+
+
+def is_in_step(session: Session, appointment: Appointment, calendar: Calendar) -> bool:
+    """Whether the calendar shows the appointment as it is. An unfinished copy may have made an event, so it is not."""
+    link = find_link(session, appointment_id=appointment.id, calendar_id=calendar.id)
+    if appointment.state == "cancelled":
+        return (link is None or link.gone) and not _has_open_copy(session, appointment, calendar)
+    if link is None or link.gone:
+        return False
+    shows = (link.starts_at, link.ends_at, link.title)
+    return shows == (appointment.starts_at, appointment.ends_at, shown_title(appointment, calendar, ours=link.ours))
+
+
+def _has_open_copy(session: Session, appointment: Appointment, calendar: Calendar) -> bool:
+    query = select(Write.id).where(
+        Write.appointment_id == appointment.id, Write.calendar_id == calendar.id, Write.state == "due"
+    )
+    return session.scalar(query.limit(1)) is not None
+
+
+def _queue(session: Session, appointment: Appointment, calendar: Calendar, proposal: Proposal) -> str:
+    row = insert(Write).values(
+        key=uuid.uuid4().hex,
+        agent_id=appointment.agent_id,
+        calendar_id=calendar.id,
+        proposal_id=proposal.id,
+        appointment_id=appointment.id,
+        appointment_version=appointment.version,
+        action="copy",
+    )
+    queued = row.on_conflict_do_update(
+        index_elements=["appointment_id", "calendar_id"],
+        index_where=(Write.state == "due") & (Write.action == "copy"),
+        set_={"appointment_version": appointment.version, "not_before": func.clock_timestamp()},
+    ).returning(Write.id)
+    return f"write:{session.execute(queued).scalar_one()}"
+
+
+def queue_answer(session: Session, proposal: Proposal, reason: Reason) -> tuple[str, ...]:
+    """Tell the owner of a refused event, as the calendar's ``on_refusal`` wants it."""
+    if proposal.calendar_id is None or reason not in ANSWERED:
+        return ()
+    calendar = session.get_one(Calendar, proposal.calendar_id)
+    if calendar.role == Role.MASTER.value or calendar.on_refusal == "leave":
+        return ()
+    row = Write(
+        key=uuid.uuid4().hex,
+        agent_id=proposal.agent_id,
+        calendar_id=calendar.id,
+        proposal_id=proposal.id,
+        action="mark",
+        remote_id=proposal.remote_id,
+        remote_version=proposal.remote_version,
+        reason=reason.value,
+    )
+    session.add(row)
+    session.flush()
+    return (f"write:{row.id}",)

@@ -1,0 +1,235 @@
+"""Settle and refuse: the transactions that end a proposal, keep its evidence, and queue what must be told (step 5)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from models.ledger import Appointment, Decision, RemoteLink, Slot, Write
+from models.proposals import Proposal
+from models.session import lock_agent
+from sync.commit import slots
+from sync.commit.links import find_link, link_event, link_origin, remember
+from sync.commit.order import Order, wanted_of
+from sync.commit.outbox import queue_answer, queue_copies
+from sync.commit.outcome import Accepted, Refused
+from sync.domain import Interval, Kind, Reason, RemoteEvent, RemoteId, Removal
+from sync.errors import Contention
+from sync.failures import resolve_alert
+
+
+def progress(session: Session, order: Order, *, state: str, **values: Any) -> None:  # noqa: ANN401 - columns of Write
+    """Record a step, if this worker still holds the lease.
+
+    Raises:
+        Contention: another worker took over (the fence moved on); nothing was changed.
+    """
+    held = session.execute(
+        update(Write)
+        .where(Write.id == order.write_id, Write.fence == order.fence, Write.state == "due")
+        .values(**values, id=Write.id)
+        .returning(Write.id)
+    ).one_or_none()
+    if held is None:
+        message = f"write {order.write_id}: fence {order.fence} is no longer the newest"
+        raise Contention(message)
+    session.execute(update(Proposal).where(Proposal.id == order.proposal_id).values(state=state))
+
+
+def settle(session: Session, order: Order, event: RemoteEvent | None) -> Accepted:
+    """Write the ledger for a verified change on the master. ``event`` is None for a cancellation.
+
+    Raises:
+        Contention: the lease was lost.
+    """
+    lock_agent(session, order.agent_id)
+    _finish(session, order, state="done")
+    proposal = session.get_one(Proposal, order.proposal_id)
+    appointment = {Kind.BOOK: _book, Kind.MOVE: _move, Kind.CANCEL: _cancel}[order.kind](
+        session, order, proposal, event
+    )
+    resolve_alert(session, f"commit:{order.master.id}")
+    evidence = session.get_one(Write, order.write_id).evidence
+    follow = accept(session, proposal, Reason.ACCEPTED, appointment=appointment, evidence=evidence)
+    return Accepted(Reason.ACCEPTED, follow)
+
+
+def refuse(session: Session, order: Order, reason: Reason, *, evidence: dict[str, Any]) -> Refused:
+    """Give the time back and decide no.
+
+    Raises:
+        Contention: the lease was lost.
+    """
+    lock_agent(session, order.agent_id)
+    slot_id = _finish(session, order, state="failed")
+    if slot_id is not None:
+        _give_back(session, order, session.get_one(Slot, slot_id))
+    proposal = session.get_one(Proposal, order.proposal_id)
+    return refuse_unclaimed(session, proposal, reason, evidence=evidence)
+
+
+def accept(
+    session: Session,
+    proposal: Proposal,
+    reason: Reason,
+    *,
+    appointment: Appointment | None,
+    evidence: dict[str, Any] | None = None,
+) -> tuple[str, ...]:
+    """Decide yes, remember what the origin's event shows now, and queue the copies. The answer names their writes."""
+    _decide(session, proposal, reason, accepted=True, evidence=evidence or {}, appointment=appointment)
+    if appointment is None:
+        return ()
+    link_origin(session, proposal, appointment)
+    session.flush()
+    return queue_copies(session, appointment, proposal)
+
+
+def refuse_unclaimed(session: Session, proposal: Proposal, reason: Reason, *, evidence: dict[str, Any]) -> Refused:
+    """Decide no for a proposal that holds nothing, and queue the answer to its origin."""
+    appointment = _appointment_of(session, proposal)
+    _decide(session, proposal, reason, accepted=False, evidence=evidence, appointment=appointment)
+    if appointment is not None and reason is not Reason.STALE:
+        # The origin's event shows what was refused: remember that, and the copy is put back as the master has it.
+        link_origin(session, proposal, appointment)
+        session.flush()
+        return Refused(reason, queue_copies(session, appointment, proposal))
+    return Refused(reason, queue_answer(session, proposal, reason))
+
+
+def _decide(
+    session: Session,
+    proposal: Proposal,
+    reason: Reason,
+    *,
+    accepted: bool,
+    evidence: dict[str, Any],
+    appointment: Appointment | None,
+) -> None:
+    session.add(
+        Decision(
+            proposal_id=proposal.id,
+            accepted=accepted,
+            reason=reason.value,
+            evidence=evidence,
+            appointment_id=appointment.id if appointment else None,
+        )
+    )
+    proposal.state = "settled" if accepted else "refused"
+    proposal.decided_at = session.scalar(select(func.clock_timestamp()))
+    session.flush()
+
+
+def _finish(session: Session, order: Order, *, state: str) -> int | None:
+    """End the write under its fence; the answer is the slot it holds."""
+    row = session.execute(
+        update(Write)
+        .where(Write.id == order.write_id, Write.fence == order.fence, Write.state == "due")
+        .values(state=state, finished_at=func.clock_timestamp(), leased_until=None)
+        .returning(Write.id, Write.slot_id)
+    ).one_or_none()
+    if row is None:
+        message = f"write {order.write_id}: fence {order.fence} is no longer the newest"
+        raise Contention(message)
+    slot_id: int | None = row.slot_id
+    return slot_id
+
+
+def _give_back(session: Session, order: Order, slot: Slot) -> None:
+    if order.kind is Kind.MOVE and slot.state == "booked":
+        if order.before is not None and slot.during != slots.as_range(order.before):
+            slots.change(session, slot, interval=order.before)
+        return
+    slots.change(session, slot, state="free")
+
+
+def _book(session: Session, order: Order, proposal: Proposal, event: RemoteEvent | None) -> Appointment:
+    write = session.get_one(Write, order.write_id)
+    slot = session.get_one(Slot, write.slot_id)
+    slots.change(session, slot, state="booked")
+    wanted = wanted_of(proposal)
+    appointment = Appointment(
+        agent_id=order.agent_id,
+        proposal_id=proposal.id,
+        slot_id=slot.id,
+        origin=proposal.origin,
+        starts_at=wanted.start,
+        ends_at=wanted.end,
+        title=proposal.title,
+        attendees=proposal.attendees,
+        version=1,
+        state="confirmed",
+    )
+    session.add(appointment)
+    session.flush()
+    if event is not None:
+        _link_master(session, order, appointment, event, ours=True)
+    return appointment
+
+
+def _move(session: Session, order: Order, proposal: Proposal, event: RemoteEvent | None) -> Appointment:
+    write = session.get_one(Write, order.write_id)
+    appointment = session.get_one(Appointment, order.appointment_id)
+    if order.interval is not None:
+        _take_new_slot(session, appointment, write.slot_id, order.interval)
+        appointment.starts_at, appointment.ends_at = order.interval.start, order.interval.end
+    appointment.title = proposal.title
+    if proposal.calendar_id is None or proposal.attendees:
+        appointment.attendees = proposal.attendees
+    appointment.version += 1
+    if event is not None:
+        _link_master(session, order, appointment, event, ours=None)
+    return appointment
+
+
+def _take_new_slot(session: Session, appointment: Appointment, slot_id: int | None, interval: Interval) -> None:
+    """Book the new slot, or shrink the widened one; free the old one where they differ."""
+    if slot_id is None:
+        return
+    slot = session.get_one(Slot, slot_id)
+    if slot_id != appointment.slot_id and appointment.slot_id is not None:
+        slots.change(session, session.get_one(Slot, appointment.slot_id), state="free")
+    if slot.state != "booked" or slot.during != slots.as_range(interval):
+        slots.change(session, slot, state="booked", interval=interval)
+    appointment.slot_id = slot_id
+
+
+def _cancel(session: Session, order: Order, proposal: Proposal, event: RemoteEvent | None) -> Appointment:  # noqa: ARG001 - one shape for all three
+    appointment = session.get_one(Appointment, order.appointment_id)
+    cancel_appointment(session, appointment)
+    link = find_link(session, appointment_id=appointment.id, calendar_id=order.master.id)
+    if link is not None:
+        link.gone = True
+        remember(session, order.master.id, Removal(RemoteId(link.remote_id)))
+    return appointment
+
+
+def cancel_appointment(session: Session, appointment: Appointment) -> None:
+    """Free the time; what mirrors show is queued by ``accept``."""
+    if appointment.slot_id is not None:
+        slots.change(session, session.get_one(Slot, appointment.slot_id), state="free")
+    appointment.state = "cancelled"
+    appointment.version += 1
+    session.flush()
+
+
+def _link_master(
+    session: Session, order: Order, appointment: Appointment, event: RemoteEvent, *, ours: bool | None
+) -> None:
+    """The event may already show a newer human edit; the link keeps what we agreed, so that the job notices the edit."""
+    link = link_event(session, appointment, calendar_id=order.master.id, event=event, ours=ours)
+    if order.interval is not None:
+        link.starts_at, link.ends_at, link.title = order.interval.start, order.interval.end, appointment.title
+
+
+def _appointment_of(session: Session, proposal: Proposal) -> Appointment | None:
+    if proposal.calendar_id is None:
+        return session.get(Appointment, proposal.appointment_id) if proposal.appointment_id else None
+    link = session.scalars(
+        select(RemoteLink).where(
+            RemoteLink.calendar_id == proposal.calendar_id, RemoteLink.remote_id == proposal.remote_id
+        )
+    ).one_or_none()
+    return session.get_one(Appointment, link.appointment_id) if link is not None else None

@@ -1,0 +1,289 @@
+"""Detecting: one job reads one calendar, stores what it saw, and proposes what is its own to propose (design §5.1).
+
+The three jobs share this code and nothing else: each has its own cursor and lease, so none waits for, reads or breaks
+another. What was read, the proposals that follow and the cursor's move are one transaction (P7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from sqlalchemy import select, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from models.agents import Agent, Calendar
+from models.feeds import Cursor, Sighting
+from models.queries import list_conflicts
+from models.session import Sessions, database_now, transaction
+from sync.changes import Seen, Wish, find_missing, is_mass_change, is_newer, last_of_each, plan_proposals
+from sync.domain import (
+    CalendarId,
+    CalendarRef,
+    ChangeSet,
+    Interval,
+    Job,
+    Kind,
+    ProposalId,
+    RemoteEvent,
+    RemoteId,
+    Removal,
+    Role,
+    Unparsed,
+)
+from sync.errors import Contention, CursorExpired, MassChange, NotFound, ProviderUnavailable
+from sync.failures import open_alert, resolve_alert
+from sync.intake import insert_wish
+from sync.known import load_known
+from sync.ports import CalendarReader, Calendars
+from sync.quarantine import quarantine
+from sync.records import calendar_ref, seen_of, store_sighting
+
+LEASE_SECONDS = 120  # longer than the slowest read that the transport's timeouts and page caps allow in practice
+CALENDAR_LOCK_SPACE = 7_003
+
+
+@dataclass(frozen=True, slots=True)
+class Horizon:
+    """Which part of a calendar is kept in step, and how often the window is opened anew (it is frozen in the cursor)."""
+
+    back: timedelta = timedelta(days=1)
+    ahead: timedelta = timedelta(days=60)
+    reopen: timedelta = timedelta(days=1)
+
+    def window(self, now: datetime) -> Interval:
+        return Interval(now - self.back, now + self.ahead)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one run did; ids and counts only."""
+
+    job: Job
+    calendar_id: CalendarId
+    skipped: str | None = None
+    read: int = 0
+    full: bool = False
+    quarantined: int = 0
+    wishes: tuple[Wish, ...] = ()
+    proposals: tuple[ProposalId, ...] = ()
+
+    def sentence(self) -> str:
+        """One line for Flower and the terminal."""
+        if self.skipped:
+            return f"skipped: {self.skipped}"
+        kind = "full read" if self.full else "read"
+        odd = f", {self.quarantined} quarantined" if self.quarantined else ""
+        return f"{kind} of {self.read}, {len(self.proposals)} proposed{odd}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    job: Job
+    ref: CalendarRef
+    agent_id: int
+    lease: int
+    cursor: str | None
+    window: Interval
+    opened_at: datetime
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A complete read, made certain: removals and revivals that looked odd were asked for by id."""
+
+    changes: dict[RemoteId, RemoteEvent | Removal]
+    unparsed: tuple[Unparsed, ...]
+    cursor: str
+    full: bool
+    window: Interval
+    opened_at: datetime
+
+
+class Detector:
+    """Runs jobs. Holds no state between runs."""
+
+    def __init__(self, sessions: Sessions, calendars: Calendars, *, horizon: Horizon | None = None) -> None:
+        self._sessions = sessions
+        self._calendars = calendars
+        self._horizon = horizon or Horizon()
+
+    def run(self, job: Job, calendar_id: CalendarId) -> Report:
+        """Read, store, propose, move the cursor.
+
+        Raises:
+            NotFound: no such calendar.
+            Transient, NeedsHuman, Permanent: as the reader says; nothing was stored and the cursor stands.
+        """
+        claim = self._claim(job, calendar_id)
+        if isinstance(claim, Report):
+            return claim
+        try:
+            read = self._read(claim)
+            return self._store(claim, read)
+        except BaseException:
+            self._release(claim)
+            raise
+
+    def preview(self, job: Job, calendar_id: CalendarId) -> Report:
+        """What ``run`` would propose now. Writes nothing and leaves cursor and lease alone.
+
+        Raises:
+            As ``run``.
+        """
+        with transaction(self._sessions) as session:
+            claim = self._look(session, job, calendar_id)
+        read = self._read(claim)
+        with self._sessions() as session:  # no commit: what is stored to judge by is rolled back
+            wishes = self._merge(session, claim, read)
+            session.rollback()
+        return Report(job, calendar_id, None, len(read.changes), read.full, len(read.unparsed), tuple(wishes))
+
+    def _look(self, session: Session, job: Job, calendar_id: CalendarId) -> _Claim:
+        found = session.execute(select(Calendar, Agent).join(Agent).where(Calendar.id == calendar_id)).one_or_none()
+        if found is None:
+            message = f"no calendar {calendar_id}"
+            raise NotFound(message)
+        calendar, agent = found
+        row = session.get(Cursor, (calendar_id, job.value))
+        now = database_now(session)
+        claim = _Claim(job, calendar_ref(calendar, agent), agent.id, 0, None, self._horizon.window(now), now, now)
+        if row is None or row.value is None or row.opened_at is None or now - row.opened_at > self._horizon.reopen:
+            return claim
+        if row.window_start is None or row.window_end is None:
+            return claim
+        return replace(
+            claim, cursor=row.value, window=Interval(row.window_start, row.window_end), opened_at=row.opened_at
+        )
+
+    def _claim(self, job: Job, calendar_id: CalendarId) -> _Claim | Report:
+        with transaction(self._sessions) as session:
+            claim = self._look(session, job, calendar_id)
+            stopped = session.scalar(select(Calendar.stopped_code).where(Calendar.id == calendar_id))
+            if stopped:
+                return Report(job, calendar_id, skipped=f"stopped by {stopped}")
+            session.execute(insert(Cursor).values(calendar_id=calendar_id, job=job.value).on_conflict_do_nothing())
+            row = session.scalars(
+                select(Cursor)
+                .where(Cursor.calendar_id == calendar_id, Cursor.job == job.value)
+                .with_for_update()
+                .execution_options(populate_existing=True)
+            ).one()
+            if row.leased_until is not None and row.leased_until > claim.now:
+                return Report(job, calendar_id, skipped="the run before still works")
+            row.lease += 1
+            row.leased_until = claim.now + timedelta(seconds=LEASE_SECONDS)
+            return replace(claim, lease=row.lease)
+
+    def _release(self, claim: _Claim) -> None:
+        with transaction(self._sessions) as session:
+            row = session.get(Cursor, (claim.ref.id, claim.job.value), with_for_update=True)
+            if row is not None and row.lease == claim.lease:
+                row.leased_until = None
+
+    def _read(self, claim: _Claim) -> _Read:
+        reader = self._calendars.reader(claim.ref)
+        try:
+            found = reader.read_changes(claim.cursor, window=claim.window)
+            window, opened_at = claim.window, claim.opened_at
+        except CursorExpired as error:
+            if claim.cursor is None:
+                raise ProviderUnavailable("a full read was answered with an expired cursor") from error
+            window, opened_at = self._horizon.window(claim.now), claim.now
+            found = reader.read_changes(None, window=window)
+        changes = self._make_certain(claim, reader, found, window=window)
+        unparsed = tuple(change for change in found.changes if isinstance(change, Unparsed))
+        return _Read(changes, unparsed, found.cursor, found.full, window, opened_at)
+
+    def _make_certain(
+        self, claim: _Claim, reader: CalendarReader, found: ChangeSet, *, window: Interval
+    ) -> dict[RemoteId, RemoteEvent | Removal]:
+        """Ask by id about what a read alone does not prove: a tombstone come to life, an event missing from a full read."""
+        changes = last_of_each(found.changes)
+        with transaction(self._sessions) as session:
+            stored = [seen_of(row) for row in _sightings(session, claim.ref.id, None if found.full else changes)]
+        for seen in stored:
+            change = changes.get(seen.remote_id)
+            if seen.deleted and isinstance(change, RemoteEvent):
+                changes[seen.remote_id] = reader.find_event(seen.remote_id) or Removal(seen.remote_id, seen.updated)
+        if found.full:
+            quarantined = {
+                RemoteId(change.remote_id)
+                for change in found.changes
+                if isinstance(change, Unparsed) and change.remote_id
+            }
+            missing = find_missing(changes.keys() | quarantined, stored, window=window)
+            _brake(missing=len(missing), of=sum(1 for seen in stored if not seen.deleted))
+            for seen in missing:
+                changes[seen.remote_id] = reader.find_event(seen.remote_id) or Removal(seen.remote_id)
+        return changes
+
+    def _store(self, claim: _Claim, read: _Read) -> Report:
+        with transaction(self._sessions) as session:
+            row = session.get(Cursor, (claim.ref.id, claim.job.value), with_for_update=True)
+            if row is None or row.lease != claim.lease:
+                message = f"calendar {claim.ref.id}: the lease of this {claim.job} run was taken over"
+                raise Contention(message)
+            wishes = self._merge(session, claim, read)
+            inserted = [insert_wish(session, wish, ref=claim.ref, agent_id=claim.agent_id) for wish in wishes]
+            _watch_the_master(session, claim, wishes)
+            row.value, row.leased_until, row.read_at = read.cursor, None, claim.now
+            row.window_start, row.window_end, row.opened_at = read.window.start, read.window.end, read.opened_at
+            resolve_alert(session, f"{claim.job}:{claim.ref.id}")
+        proposals = tuple(proposal for proposal in inserted if proposal is not None)
+        return Report(
+            claim.job, claim.ref.id, None, len(read.changes), read.full, len(read.unparsed), tuple(wishes), proposals
+        )
+
+    def _merge(self, session: Session, claim: _Claim, read: _Read) -> list[Wish]:
+        """Store the newest states and the unreadable records; the answer is what this job proposes about them."""
+        session.execute(
+            text("SELECT pg_advisory_xact_lock(:space, :calendar)"),
+            {"space": CALENDAR_LOCK_SPACE, "calendar": claim.ref.id},
+        )
+        quarantine(session, claim.ref.id, read.unparsed)
+        rows = {row.remote_id: row for row in _sightings(session, claim.ref.id, read.changes)}
+        batch: list[Seen] = []
+        for remote_id, change in read.changes.items():
+            row = rows.get(remote_id)
+            if row is None or is_newer(change, seen_of(row)):
+                row = store_sighting(session, claim.ref.id, change, row=row)
+            batch.append(seen_of(row))
+        session.flush()
+        known = load_known(session, claim.ref.id, batch)
+        return plan_proposals(claim.job, batch, known, calendar_id=claim.ref.id, role=claim.ref.role, now=claim.now)
+
+
+def _sightings(session: Session, calendar_id: CalendarId, ids: Iterable[RemoteId] | None) -> list[Sighting]:
+    query = select(Sighting).where(Sighting.calendar_id == calendar_id)
+    if ids is not None:
+        query = query.where(Sighting.remote_id.in_(list(ids)))
+    return list(session.scalars(query))
+
+
+def _watch_the_master(session: Session, claim: _Claim, wishes: Iterable[Wish]) -> None:
+    """People may overlap themselves on the master; they are told when it is an appointment of ours that they cover."""
+    if claim.ref.role is not Role.MASTER:
+        return
+    for wish in wishes:
+        interval = wish.seen.interval
+        if wish.kind is not Kind.BOOK or interval is None:
+            continue
+        covered = list_conflicts(session, claim.agent_id, interval.start, interval.end)
+        if covered:
+            open_alert(
+                session,
+                f"master_conflict:{claim.ref.id}:{wish.seen.remote_id}",
+                code="master_conflict",
+                severity="warning",
+                detail={"agent": claim.ref.agent, "interval": str(interval), "appointments": list(covered)},
+            )
+
+
+def _brake(*, missing: int, of: int) -> None:
+    if is_mass_change(missing=missing, of=of):
+        message = f"a full read shows {missing} of {of} known events gone"
+        raise MassChange(message)

@@ -1,0 +1,85 @@
+"""What the ledger knows of the events in a batch: links, earlier proposals, and writes of ours recognised by key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from models.feeds import Sighting
+from models.proposals import FINAL_STATES, Proposal
+from models.queries import LinkRecord, list_linked_ids, list_links, list_writes
+from sync.changes import Agreed, Known, Seen
+from sync.domain import CalendarId, Interval, RemoteId
+from sync.records import load_attendees
+
+
+def load_known(session: Session, calendar_id: CalendarId, batch: Sequence[Seen]) -> Known:
+    """Links win over proposals as the record of what was last agreed."""
+    ids = [seen.remote_id for seen in batch]
+    proposals = _last_proposals(session, calendar_id, ids)
+    agreed = {remote_id: _agreed_by_proposal(row) for remote_id, row in proposals.items()}
+    for link in list_links(session, calendar_id, ids):
+        row = proposals.get(RemoteId(link.remote_id))
+        agreed[RemoteId(link.remote_id)] = _agreed_by_link(link, row)
+    linked = {RemoteId(remote_id) for remote_id in list_linked_ids(session, calendar_id, ids)}
+    made, strays = _by_key(session, calendar_id, ids)
+    return Known(agreed=agreed, ours=linked | made, strays=strays - linked)
+
+
+def _last_proposals(session: Session, calendar_id: CalendarId, ids: Sequence[RemoteId]) -> dict[RemoteId, Proposal]:
+    rows = session.scalars(
+        select(Proposal).where(Proposal.calendar_id == calendar_id, Proposal.remote_id.in_(ids)).order_by(Proposal.id)
+    )
+    return {RemoteId(row.remote_id): row for row in rows if row.remote_id is not None}
+
+
+def _is_open(row: Proposal) -> bool:
+    return row.state not in FINAL_STATES
+
+
+def _agreed_by_proposal(row: Proposal) -> Agreed:
+    return Agreed(
+        linked=False,
+        open=_is_open(row),
+        interval=Interval(row.starts_at, row.ends_at) if row.starts_at and row.ends_at else None,
+        title=row.title,
+        attendees=load_attendees(row.attendees),
+    )
+
+
+def _agreed_by_link(link: LinkRecord, last: Proposal | None) -> Agreed:
+    """While a proposal about the event is undecided, a change is measured against that proposal: moving back is news."""
+    agreed = Agreed(
+        linked=True,
+        open=False,
+        interval=Interval(link.starts_at, link.ends_at),
+        updated=link.updated,
+        title=link.title,
+        attendees=load_attendees(link.attendees),
+    )
+    if last is None or not _is_open(last):
+        return agreed
+    return replace(_agreed_by_proposal(last), linked=True, updated=link.updated)
+
+
+def _by_key(session: Session, calendar_id: CalendarId, ids: Sequence[RemoteId]) -> tuple[set[RemoteId], set[RemoteId]]:
+    """Events that writes of ours made, and those of them whose write came to nothing.
+
+    A person who copies our event copies its key too; the copy has another id than the one the write recorded, and is theirs.
+    """
+    rows = session.execute(
+        select(Sighting.remote_id, Sighting.key).where(
+            Sighting.calendar_id == calendar_id, Sighting.remote_id.in_(ids), Sighting.key.is_not(None)
+        )
+    )
+    keys = {RemoteId(remote_id): key for remote_id, key in rows if key is not None}
+    writes = list_writes(session, calendar_id, list(keys.values()))
+    made = {
+        remote_id: writes[key]
+        for remote_id, key in keys.items()
+        if key in writes and writes[key].remote_id in {None, remote_id}
+    }
+    return set(made), {remote_id for remote_id, write in made.items() if write.vain}

@@ -1,0 +1,48 @@
+"""Records that cannot be understood are kept raw, with the reason, before the cursor moves past them (P7)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+
+from sqlalchemy import func
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from models.feeds import Quarantine
+from sync.domain import CalendarId, Unparsed
+from sync.failures import open_alert
+
+
+def quarantine(session: Session, calendar_id: CalendarId, records: Iterable[Unparsed]) -> None:
+    """Store each record once; the same bytes again are counted. One warning per calendar says that there are some."""
+    kept = 0
+    for record in records:
+        row = insert(Quarantine).values(
+            calendar_id=calendar_id,
+            digest=_digest(record),
+            remote_id=record.remote_id,
+            field=record.field,
+            reason=record.reason,
+            raw=record.raw if isinstance(record.raw, dict) else {"text": record.raw},
+        )
+        session.execute(
+            row.on_conflict_do_update(
+                index_elements=["calendar_id", "digest"],
+                set_={"times": Quarantine.times + 1, "last_seen": func.clock_timestamp()},
+            )
+        )
+        kept += 1
+    if kept:
+        open_alert(
+            session,
+            f"quarantine:{calendar_id}",
+            code="malformed",
+            severity="warning",
+            detail={"calendar": calendar_id, "records": kept},
+        )
+
+
+def _digest(record: Unparsed) -> str:
+    return hashlib.sha256(json.dumps(record.raw, sort_keys=True, default=str).encode()).hexdigest()

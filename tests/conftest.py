@@ -1,0 +1,70 @@
+"""Real servers for every tier: one PostgreSQL for a test process, one database for a test."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.pool import NullPool
+
+from models.migrate import upgrade
+from models.session import Sessions, make_engine, make_sessions
+from workers.embedded import EmbeddedPostgres
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """The server, with a migrated template database named ``watertight``."""
+    folder: Path = tmp_path_factory.mktemp("pg")
+    with EmbeddedPostgres(folder) as server:
+        engine = create_engine(server.url(), poolclass=NullPool)
+        upgrade(engine)
+        yield server
+
+
+@pytest.fixture
+def database(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """The name of an empty, migrated database of this test's own."""
+    name = f"test_{next(_numbers)}"
+    admin = create_engine(
+        _url(postgres, "postgres", database="postgres"), poolclass=NullPool, isolation_level="AUTOCOMMIT"
+    )
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE watertight"))
+    yield name
+    with admin.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+def owner_engine(postgres: EmbeddedPostgres, database: str) -> Iterator[Engine]:
+    engine = create_engine(_url(postgres, "postgres", database=database))
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def app_sessions(postgres: EmbeddedPostgres, database: str) -> Iterator[Sessions]:
+    """Sessions as every process but the commit worker has them."""
+    yield from _sessions(_url(postgres, "watertight_app", database=database))
+
+
+@pytest.fixture
+def commit_sessions(postgres: EmbeddedPostgres, database: str) -> Iterator[Sessions]:
+    """Sessions as the commit worker has them."""
+    yield from _sessions(_url(postgres, "watertight_commit", database=database))
+
+
+def _sessions(url: str) -> Iterator[Sessions]:
+    engine = make_engine(url)
+    yield make_sessions(engine)
+    engine.dispose()
+
+
+def _url(server: EmbeddedPostgres, role: str, *, database: str) -> str:
+    return server.url(role).replace("/watertight?", f"/{database}?")
