@@ -241,7 +241,7 @@ def build_app(emulator: Emulator) -> FastAPI:
         if request.url.path.startswith("/_control"):
             return await call_next(request)
         mailbox = emulator.mailbox_of(request)
-        emulator.books.opened(mailbox)
+        request.state.at_once = emulator.books.opened(mailbox)  # for vendors that limit it
         status = 500
         try:
             response = await _with_faults(emulator, request, call_next, mailbox)

@@ -84,7 +84,7 @@ def taken_evidence(session: Session, slots: list[Slot]) -> dict[str, Any]:
             Appointment.slot_id.in_([slot.id for slot in slots]), Appointment.state == "confirmed"
         )
     )
-    owners = {slot_id: appointment_id for slot_id, appointment_id in rows}
+    owners = {row.slot_id: row.id for row in rows}
     return {
         "step": "claim",
         "slots": [
