@@ -247,7 +247,7 @@ def map_exception(error: requests.RequestException, *, vendor: str, route: str, 
 def retry_after(headers: Mapping[str, str], *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> float | None:
     """Seconds from a Retry-After header in either of its two spellings (RFC 9110 §10.2.3), None if absent or odd."""
     value = headers.get("Retry-After", "").strip()
-    if value.isdigit():
+    if value.isascii() and value.isdigit():
         return float(value)
     try:
         at = email.utils.parsedate_to_datetime(value)

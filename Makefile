@@ -1,0 +1,82 @@
+# Everything a person or CI runs. GNU make 3.81 or newer and a python3 of at least 3.11 are all it needs.
+.DEFAULT_GOAL := help
+.PHONY: help install install-dev demo up test lint bench lock clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.stamp-runtime
+DEV := $(VENV)/.stamp-dev
+PYTHONS := $(PYTHON) python3.11 python3.12 python3.13 python3
+PYTEST_WORKERS ?= 2
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
+PIP_TOOLS := pip-tools==7.6.2
+
+# bash counts its own SECONDS: only what was said to this make (or exported to it) counts here.
+ASKED_SECONDS := $(if $(filter command environment,$(firstword $(origin SECONDS))),$(SECONDS))
+DEMO_OPTIONS := $(if $(ASKED_SECONDS),--seconds '$(ASKED_SECONDS)') $(if $(JSON),--json)
+
+help:  ## show these lines
+	@awk -F ':.*##' '/^[a-z-]+:.*##/ {printf "make %-12s%s\n", $$1, $$2}' Makefile
+
+install: $(RUNTIME)  ## make .venv with the locked runtime packages and the watertight command
+
+install-dev: $(DEV)  ## the same, with what the tests and linters need
+
+demo: $(RUNTIME)  ## show the promise on a small world of our own (SECONDS=30, JSON=1)
+	@$(BIN)/watertight demo $(DEMO_OPTIONS)
+
+up: $(RUNTIME)  ## start everything here: database, broker, emulators, workers, web, Flower (ARGS=...)
+	@$(BIN)/watertight up $(ARGS)
+
+test: lint  ## all that CI runs: lint, then every test (PYTEST_WORKERS=2, ARGS=...)
+	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup $(ARGS)
+
+lint: $(DEV)  ## ruff, its formatter, mypy and the import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet . || { echo "Not formatted: run $(BIN)/ruff format ."; exit 1; }
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+# Benchmarks are named bench_*.py so that make test does not collect them.
+bench: $(DEV)  ## measure: tests/benchmarks/bench_*.py (ARGS=...)
+	@if ls tests/benchmarks/bench_*.py >/dev/null 2>&1; \
+	then $(BIN)/python -m pytest tests/benchmarks -o 'python_files=bench_*.py' -o timeout=0 -s $(ARGS); \
+	else echo "No benchmarks yet: tests/benchmarks holds no bench_*.py."; fi
+
+lock: $(DEV)  ## rebuild requirements*.lock from pyproject.toml (ARGS=--upgrade for newer versions)
+	@set -e; tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT; \
+	"$(BIN)/python" -m venv "$$tools"; "$$tools/bin/python" -m pip --disable-pip-version-check -q -q install '$(PIP_TOOLS)'; \
+	compile="$$tools/bin/pip-compile --quiet --no-header --strip-extras --allow-unsafe --build-deps-for editable \
+	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options"; \
+	$$compile $(ARGS) --output-file requirements.lock pyproject.toml; \
+	$$compile $(ARGS) --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+	@echo "requirements.lock and requirements-dev.lock are rebuilt: look at the difference, then make test."
+
+clean:  ## remove .venv and caches; the state in .watertight stays
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find workers sync providers models tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is written last, so an interrupted install is simply done again.
+$(VENV)/.stamp-venv:
+	@$(find_python); \
+	"$$python" -m venv --clear $(VENV) && touch $@
+
+$(RUNTIME): requirements.lock pyproject.toml | $(VENV)/.stamp-venv
+	@echo "Installing the locked packages into $(VENV) ..."
+	@$(PIP) install -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEV): requirements-dev.lock $(RUNTIME)
+	@echo "Installing the packages for tests and linters into $(VENV) ..."
+	@$(PIP) install -r requirements-dev.lock
+	@touch $@
+
+# A candidate must start (a pyenv shim may not), be new enough and be able to make a venv (Debian splits that off).
+find_python = why="watertight needs Python 3.11 or newer, and none was found: install it, or say make PYTHON=/path/to/python3."; \
+for python in $(PYTHONS); do \
+  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 || continue; \
+  "$$python" -c 'import venv, ensurepip' >/dev/null 2>&1 && { why=; break; }; \
+  why="$$python cannot make virtual environments: install its venv package (on Debian: apt install python3-venv)."; \
+done; \
+if [ -n "$$why" ]; then echo "$$why" >&2; exit 1; fi

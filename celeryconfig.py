@@ -1,0 +1,80 @@
+"""Celery's settings: data only, with a reason for each. Addresses and periods come from ``WATERTIGHT_*`` (workers/settings.py)."""
+
+from kombu.entity import Queue
+
+# --- Messages carry ids and JSON, nothing else (P12); a worker refuses everything it does not expect.
+accept_content = ["json"]
+task_serializer = "json"
+result_serializer = "json"
+enable_utc = True
+timezone = "UTC"
+
+# --- Results live in our tables. What Flower shows comes with the events, not from a result backend.
+task_ignore_result = True
+task_track_started = True
+
+# --- A message is acknowledged when its task has ended, so a killed worker loses nothing; every task may run twice.
+task_acks_late = True
+# A task that kills its worker would otherwise be redelivered for ever, and nobody would be told (measured: 21 runs in 10 s).
+task_reject_on_worker_lost = False
+task_acks_on_failure_or_timeout = True
+worker_prefetch_multiplier = 1  # no message waits behind a slow one while another process is idle
+worker_eta_task_limit = 1000  # messages with a countdown bypass the prefetch limit: bound them
+
+# --- One queue per job, so none can stop another (P9). A misspelt queue is an error, not a queue that nobody reads.
+task_default_queue = "upkeep"
+task_queues = [Queue(name) for name in ("new", "cancel", "update", "commit", "upkeep")]
+task_create_missing_queues = False
+task_routes = {
+    "NewAppointmentSync": {"queue": "new"},
+    "NewAppointmentSync.calendar": {"queue": "new"},
+    "CancellationSync": {"queue": "cancel"},
+    "CancellationSync.calendar": {"queue": "cancel"},
+    "UpdateSync": {"queue": "update"},
+    "UpdateSync.calendar": {"queue": "update"},
+    "Commit": {"queue": "commit"},
+    "ResumeCommits": {"queue": "upkeep"},
+}
+
+# --- Flower sees every task from "sent" on. Costs about half of the peak no-op throughput, which we are far from.
+worker_send_task_events = True
+task_send_sent_event = True
+
+# --- Time limits work on the prefork pool (commit) only; thread pools ignore them, and rely on the transport's timeouts.
+task_soft_time_limit = 60
+task_time_limit = 80  # below the commit lease of 90 s, so no attempt outlives its lease by much
+worker_max_tasks_per_child = 500  # a leak in a library is bounded
+worker_max_memory_per_child = 300_000  # KiB
+
+# --- The broker: Valkey or Redis. Longer waits than a minute live in the database (not_before), never in a countdown.
+broker_connection_retry_on_startup = True
+broker_connection_max_retries = None  # an outage of any length ends by itself
+visibility_timeout = 300  # more than three times the hard time limit; all clients must agree on it
+broker_transport_options = {
+    "visibility_timeout": visibility_timeout,
+    # kombu 5.7: look for unacknowledged messages of dead workers every 5 s; else a kill -9 costs up to 100 s more.
+    "unacked_restore_interval": 5,
+    "unacked_restore_throttle": 1,
+    # Without these, publishing hangs for as long as a frozen broker does (measured: 15 s; with them an error in 5 s).
+    "socket_timeout": 5,
+    "socket_connect_timeout": 5,
+    "socket_keepalive": True,
+    "health_check_interval": 10,
+}
+
+# --- Logs go through workers/observability.py.
+worker_hijack_root_logger = False
+worker_redirect_stdouts = False
+
+# --- Beat reads its table in PostgreSQL; any number of beats may run.
+beat_scheduler = "workers.scheduler:PostgresScheduler"
+beat_max_loop_interval = 2  # seconds until an operator's change is noticed
+
+# --- What every worker can run; its queues (-Q) decide what it does.
+include = [
+    "workers.new_appointments",
+    "workers.cancellations",
+    "workers.updates",
+    "workers.commit",
+    "workers.upkeep",
+]

@@ -1,0 +1,282 @@
+"""Google Calendar v3: reads, writes and push channels of one calendar.
+
+Source: the discovery document ``calendar.v3.json`` revision 20261030 and developers.google.com/workspace/calendar/api/guides.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import structlog
+
+from providers.google.answers import DuplicateId, classify
+from providers.google.auth import SubjectToken
+from providers.google.listing import ROUTE as EVENTS
+from providers.google.listing import EventList
+from providers.google.payloads import (
+    KEY_PROPERTY,
+    dump_draft,
+    dump_patch,
+    event_id,
+    is_cancelled,
+    parse_change,
+    parse_event,
+)
+from providers.transport import Answer, Transport, no_guard
+from sync.domain import (
+    CalendarRef,
+    Change,
+    ChangeSet,
+    EventDraft,
+    Interval,
+    RemoteEvent,
+    RemoteId,
+    Subscription,
+    WriteKey,
+)
+from sync.errors import (
+    Forbidden,
+    Malformed,
+    NotFound,
+    ProviderUnavailable,
+    Rejected,
+    StaleVersion,
+    WatertightError,
+    WriteOutcomeUnknown,
+)
+
+# Google places an all-day event by the calendar's zone, we by the agent's: asked for this much more, no day that we
+# see in the window is left out. The clocks of the world differ by 26 hours at most.
+ZONE_SPREAD = timedelta(hours=26)
+
+_EVENT = f"{EVENTS}/{{event}}"
+_SILENTLY = {"sendUpdates": "none"}
+
+_Row = TypeVar("_Row", bound=Change)
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class GoogleCredentials:
+    """A service account with domain-wide delegation. ``token_uri`` overrides the one inside the key."""
+
+    service_account: dict[str, str] = field(repr=False)
+    base_url: str = "https://www.googleapis.com/calendar/v3"
+    token_uri: str = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
+
+
+class GoogleService:
+    """Hands out calendars; one token and one transport for each person, whichever threads ask."""
+
+    def __init__(self, credentials: GoogleCredentials, *, guard: Callable[[], None] = no_guard) -> None:
+        self._credentials = credentials
+        self._guard = guard
+        self._transports: dict[str, Transport] = {}
+        self._lock = threading.Lock()
+
+    def calendar(self, ref: CalendarRef) -> GoogleCalendar:
+        return GoogleCalendar(ref, transport=self._transport(ref.remote), base_url=self._credentials.base_url)
+
+    def _transport(self, subject: str) -> Transport:
+        with self._lock:
+            known = self._transports.get(subject)
+            if known is None:
+                auth = SubjectToken(
+                    self._credentials.service_account, subject=subject, token_uri=self._credentials.token_uri
+                )
+                known = Transport("google", auth=auth, classify=classify, guard=self._guard)
+                self._transports[subject] = known
+            return known
+
+
+class GoogleCalendar:
+    """``sync.ports.CalendarAdapter`` for one Google calendar, whose id is also the person acted for."""
+
+    def __init__(self, ref: CalendarRef, *, transport: Transport, base_url: str) -> None:
+        self._zone = ref.zone
+        self._transport = transport
+        self._base = base_url.rstrip("/")
+        self._events = f"{self._base}/calendars/{quote(ref.remote, safe='')}/events"
+        self._list = EventList(self._events, transport=transport)
+
+    # Reading
+
+    def read_changes(self, cursor: str | None, *, window: Interval) -> ChangeSet:
+        # The window may not be repeated next to a sync token; everything else must be.
+        span = {"syncToken": cursor} if cursor else _span(window)
+        rows, token = self._list.read({"singleEvents": "true", "showDeleted": "true", **span})
+        changes = _last_of_each(parse_change(row, zone=self._zone) for row in rows)
+        if cursor is None:
+            changes = [change for change in changes if _concerns(change, window)]
+        return ChangeSet(tuple(changes), token, full=cursor is None)
+
+    def read_window(self, window: Interval) -> Sequence[RemoteEvent]:
+        rows, _ = self._list.read({"singleEvents": "true", "showDeleted": "false", **_span(window)})
+        # Cancelled rows come in spite of showDeleted=false (GAS-ICS-Sync#315).
+        live = (row for row in rows if not (isinstance(row, dict) and is_cancelled(row)))
+        events = _last_of_each(self._understood(row) for row in live)
+        return [event for event in events if event.interval.overlaps(window)]
+
+    def find_event(self, remote_id: RemoteId) -> RemoteEvent | None:
+        raw = self._find_raw(remote_id)
+        return None if raw is None else parse_event(raw, zone=self._zone)
+
+    def find_by_key(self, key: WriteKey) -> RemoteEvent | None:
+        return self.find_event(event_id(key)) or self._search(key)
+
+    # Writing
+
+    def create(self, draft: EventDraft, *, key: WriteKey) -> RemoteEvent:
+        body = dump_draft(draft, key=key)
+        try:
+            answer = self._transport.request(
+                "POST", self._events, route=EVENTS, params=_SILENTLY, json=body, keyed=True
+            )
+        except DuplicateId:
+            return self._already_there(key)
+        return self._written(answer)
+
+    def update(self, remote_id: RemoteId, draft: EventDraft, *, version: str) -> RemoteEvent:
+        try:
+            answer = self._transport.request(
+                "PATCH",
+                self._event_url(remote_id),
+                route=_EVENT,
+                params=_SILENTLY,
+                json=dump_patch(draft),
+                headers={"If-Match": version},
+            )
+        except (StaleVersion, Forbidden) as error:
+            # A deleted event answers 412 or 403 (google-api-python-client#846), not 404.
+            if self._find_raw(remote_id) is None:
+                raise NotFound("google: the event to change is gone") from error
+            raise
+        return self._written(answer)
+
+    def delete(self, remote_id: RemoteId, *, version: str) -> None:
+        try:
+            self._transport.request(
+                "DELETE",
+                self._event_url(remote_id),
+                route=_EVENT,
+                params=_SILENTLY,
+                headers={"If-Match": version},
+                empty=True,
+            )
+        except (StaleVersion, NotFound):
+            if self._find_raw(remote_id) is not None:
+                raise
+
+    # Push
+
+    def subscribe(self, *, url: str, secret: str, expires: datetime) -> Subscription:
+        body = {
+            "id": uuid.uuid4().hex,
+            "type": "web_hook",
+            "address": url,
+            "token": secret,
+            "expiration": str(int(expires.timestamp() * 1000)),
+        }
+        answer = self._transport.request("POST", f"{self._events}/watch", route=f"{EVENTS}/watch", json=body)
+        return _subscription(answer.body)
+
+    def renew(self, subscription: Subscription, *, url: str, secret: str, expires: datetime) -> Subscription:
+        """Replace: Google cannot extend a channel. The new one is open before the old one is stopped."""
+        replacement = self.subscribe(url=url, secret=secret, expires=expires)
+        try:
+            self.unsubscribe(subscription)
+        except WatertightError as error:
+            # The new channel must not be lost for this; the old one ends by itself and until then repeats hints.
+            log.warning("google.channel_not_stopped", code=error.code)
+        return replacement
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        body = {"id": subscription.id, "resourceId": subscription.resource_id}
+        try:
+            self._transport.request(
+                "POST", f"{self._base}/channels/stop", route="/channels/stop", json=body, empty=True
+            )
+        except NotFound:
+            return
+
+    # Helpers
+
+    def _event_url(self, remote_id: RemoteId) -> str:
+        return f"{self._events}/{quote(remote_id, safe='')}"
+
+    def _understood(self, row: object) -> RemoteEvent:
+        if not isinstance(row, dict):
+            raise Malformed("items", "is not an object")
+        return parse_event(row, zone=self._zone)
+
+    def _find_raw(self, remote_id: RemoteId) -> dict[str, Any] | None:
+        """The live event as Google shows it, or None if it is cancelled or does not exist."""
+        try:
+            raw = self._transport.request("GET", self._event_url(remote_id), route=_EVENT).body
+        except NotFound:
+            self._list.must_be_visible()  # a calendar that we may not see hides its events, it did not lose them
+            return None
+        if raw.get("kind") != "calendar#event":
+            raise ProviderUnavailable(f"google GET {_EVENT}: not an event")
+        return None if is_cancelled(raw) else raw
+
+    def _search(self, key: WriteKey) -> RemoteEvent | None:
+        """By our tag, for a copy of our event that goes by another id."""
+        tag = f"{KEY_PROPERTY}={key}"
+        for page in self._list.pages({"privateExtendedProperty": tag}):
+            for row in page["items"]:
+                if not (isinstance(row, dict) and is_cancelled(row)):
+                    return self._understood(row)
+        return None
+
+    def _already_there(self, key: WriteKey) -> RemoteEvent:
+        try:
+            raw = self._transport.request("GET", self._event_url(event_id(key)), route=_EVENT).body
+        except NotFound as error:
+            # Google says that the id is taken and does not show it yet (Netflix/dispatch#165).
+            raise WriteOutcomeUnknown("google: the event exists and is not visible yet") from error
+        if is_cancelled(raw):
+            raise Rejected("google: the key belonged to an event that has since been deleted")
+        return parse_event(raw, zone=self._zone)
+
+    def _written(self, answer: Answer) -> RemoteEvent:
+        try:
+            return parse_event(answer.body, zone=self._zone)
+        except Malformed as error:
+            # It happened; only its echo is unreadable, and refusing now would leave an event that nobody knows.
+            raise WriteOutcomeUnknown(f"google: written, and the answer is unreadable ({error.field})") from error
+
+
+def _span(window: Interval) -> dict[str, str]:
+    wide = window.widened(before=ZONE_SPREAD, after=ZONE_SPREAD)
+    return {"timeMin": wide.start.isoformat(), "timeMax": wide.end.isoformat()}
+
+
+def _concerns(change: Change, window: Interval) -> bool:
+    return not isinstance(change, RemoteEvent) or change.interval.overlaps(window)
+
+
+def _last_of_each(changes: Iterator[_Row]) -> list[_Row]:
+    """One change for each id, the last one told; records without an id are all kept."""
+    latest: dict[str | int, _Row] = {}
+    for position, change in enumerate(changes):
+        name = change.remote_id or position
+        latest.pop(name, None)
+        latest[name] = change
+    return list(latest.values())
+
+
+def _subscription(body: dict[str, Any]) -> Subscription:
+    match body:
+        case {"id": str(channel), "resourceId": str(resource), "expiration": str(expiration)} if expiration.isdecimal():
+            expires = datetime.fromtimestamp(int(expiration) / 1000, tz=UTC)
+            return Subscription(channel, expires, resource)
+        case _:
+            raise WriteOutcomeUnknown(f"google POST {EVENTS}/watch: not a channel")

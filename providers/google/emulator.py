@@ -1,0 +1,300 @@
+"""A Google Calendar v3 server for development, demo and tests: Google's paths, payloads, errors, tokens, limits and push.
+
+Beyond the faults of every emulator it knows: ``expired_cursor`` (410), ``duplicate_rows``, ``empty_page``,
+``no_sync_token``, ``endless_pages``, ``malformed_row`` (start is null), ``partial_page`` (half the rows, no token),
+``rate_limited_403``, ``quota_exceeded``, ``limits_as_429`` (while armed), ``invalid_grant``, ``transient_412``,
+``delayed_visibility`` (a new event shows after ``seconds``), ``hidden_calendar`` (404), ``freebusy_error`` (inside 200),
+``lost_push``, ``duplicate_push``. Recurring series are not expanded.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+
+from providers.emulation import Books, Entry, Faults, HumanAction, Store
+from providers.google.emulated_event import (
+    Refusal,
+    Stamps,
+    cancelled,
+    changed,
+    must_be_valid,
+    must_be_valid_id,
+    new_event,
+    new_id,
+    replaced,
+)
+from providers.google.emulated_feed import is_endless, list_page, spoilt
+from providers.google.emulated_freebusy import asked_window, busy_times, refused
+from providers.google.emulated_limits import Limits
+from providers.google.emulated_person import typed_body
+from providers.google.emulated_push import Channels
+from providers.google.emulated_token import GrantRefusal, Tokens, make_service_account, subject_of_grant
+
+BASE = "/calendar/v3"
+REQUESTS_PER_MINUTE = 600  # for one person; developers.google.com/calendar/api/guides/quota
+
+__all__ = ["GoogleEmulator", "make_service_account"]
+
+_LIES = ("duplicate_rows", "malformed_row", "no_sync_token", "partial_page", "empty_page", "endless_pages")
+
+
+class _VendorRoute(APIRoute):
+    """Refusals become Google's error bodies."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except (Refusal, GrantRefusal) as refusal:
+                return JSONResponse(refusal.body(), status_code=getattr(refusal, "status", 400))
+
+        return answer
+
+
+class GoogleEmulator:
+    """``providers.emulation.Emulator``. Every calendar exists, and belongs to the person whose address is its id."""
+
+    name = "google"
+
+    def __init__(self, *, journal: Path | None = None) -> None:
+        self.store = Store(journal)
+        self.faults = Faults()
+        self.books = Books()
+        self.requests_per_minute = REQUESTS_PER_MINUTE
+        self._tokens = Tokens()
+        self._channels = Channels()
+        self._stamps = Stamps(
+            entry.data for calendar in self.store.calendars() for entry in self.store.entries(calendar)
+        )
+        self._limits = Limits()
+        self._hidden: dict[tuple[str, str], float] = {}
+
+    # What providers.emulation asks for
+
+    def routes(self) -> APIRouter:
+        router = APIRouter(route_class=_VendorRoute)
+        events = f"{BASE}/calendars/{{calendar}}/events"
+        for method, path, handler in (
+            ("POST", "/token", self._token),
+            ("GET", events, self._list),
+            ("POST", events, self._insert),
+            ("POST", f"{events}/watch", self._watch),
+            ("GET", f"{events}/{{event_id}}", self._get),
+            ("PUT", f"{events}/{{event_id}}", self._change),
+            ("PATCH", f"{events}/{{event_id}}", self._change),
+            ("DELETE", f"{events}/{{event_id}}", self._delete),
+            ("POST", f"{BASE}/channels/stop", self._stop),
+            ("POST", f"{BASE}/freeBusy", self._free_busy),
+        ):
+            router.add_api_route(path, handler, methods=[method], response_model=None)
+        return router
+
+    def mailbox_of(self, request: Request) -> str:
+        path = request.url.path
+        if path.startswith(f"{BASE}/calendars/"):
+            name = path.removeprefix(f"{BASE}/calendars/").rpartition("/events")[0].lower()
+            return name if name != "primary" else self._tokens.subject_of(_bearer(request)) or name
+        return self._tokens.subject_of(_bearer(request)) or ""
+
+    def show(self, calendar: str, entry: Entry) -> dict[str, Any]:  # noqa: ARG002 - the protocol's signature
+        return entry.data
+
+    def error(self, status: int, code: str, message: str) -> Response:
+        return JSONResponse(Refusal(status, code, message).body(), status_code=status)
+
+    def act(self, action: HumanAction) -> dict[str, Any]:
+        calendar = action.calendar.lower()
+        if action.action == "create":
+            return self._act_create(calendar, action)
+        entry = self.store.get(calendar, action.id or "")
+        if entry is None or entry.deleted:
+            raise KeyError(action.id)
+        if action.action == "delete":
+            data = cancelled(entry.data, stamp=self._stamps.next())
+            return self._put(calendar, entry.id, data, deleted=True)
+        data = changed(calendar, entry.data, typed_body(action.event), stamp=self._stamps.next())
+        return self._put(calendar, entry.id, {**data, **(action.raw or {})})
+
+    def _act_create(self, calendar: str, action: HumanAction) -> dict[str, Any]:
+        raw = action.raw or {}
+        event_id = action.id or raw.get("id") or new_id()
+        data = new_event(calendar, typed_body(action.event), event_id=event_id, stamp=self._stamps.next())
+        return self._put(calendar, event_id, {**data, **raw}, created_by="human")
+
+    # The API
+
+    async def _token(self, request: Request) -> Response:
+        subject = subject_of_grant((await request.body()).decode())
+        if self.faults.take("invalid_grant", calendar=subject):
+            raise GrantRefusal("invalid_grant", "Invalid email or User ID")
+        return JSONResponse(self._tokens.issue(subject))
+
+    async def _list(self, request: Request, calendar: str) -> Response:
+        calendar = self._enter(request, calendar)
+        query = {name: request.query_params.getlist(name) for name in request.query_params}
+        if "syncToken" in query and self._take("expired_cursor", request=request):
+            message = "Sync token is no longer valid, a full sync is required."
+            raise Refusal(410, "fullSyncRequired", message, domain="calendar", location="syncToken")
+        hidden = [entry.seq for entry in self.store.entries(calendar) if self._is_hidden(calendar, entry.id)]
+        seq = min([self.store.seq(calendar) + 1, *hidden]) - 1
+        rows = [entry for entry in self.store.entries(calendar) if entry.seq not in hidden]
+        page = list_page(query, rows, seq=seq)
+        lie = "endless_pages" if is_endless(query) else self._take(*_LIES, request=request)
+        return JSONResponse(spoilt(lie, page, query=query, seq=seq) if lie else page)
+
+    async def _get(self, request: Request, calendar: str, event_id: str) -> Response:
+        entry = self._entry(self._enter(request, calendar), event_id)
+        if request.headers.get("If-None-Match") == entry.data["etag"]:
+            return Response(status_code=304)
+        return _event(entry.data)
+
+    async def _insert(self, request: Request, calendar: str) -> Response:
+        calendar = self._enter(request, calendar)
+        body = await _body(request)
+        event_id = body.get("id") or new_id()
+        must_be_valid_id(event_id)
+        must_be_valid(body)
+        if self.store.get(calendar, event_id) is not None:  # a deleted one as well: ids stay reserved for ever
+            raise Refusal(409, "duplicate", "The requested identifier already exists.")
+        if fault := self.faults.take("delayed_visibility", calendar=calendar, request=_asked(request)):
+            self._hidden[calendar, event_id] = time.monotonic() + (fault.seconds or 1.0)
+        data = new_event(calendar, body, event_id=event_id, stamp=self._stamps.next())
+        return _event(self._put(calendar, event_id, data))
+
+    async def _change(self, request: Request, calendar: str, event_id: str) -> Response:
+        calendar = self._enter(request, calendar)
+        entry = self._entry(calendar, event_id)
+        self._must_match(request, entry)
+        if entry.deleted:
+            raise Refusal(403, "forbidden", "Forbidden")  # google-api-python-client#846
+        merge = changed if request.method == "PATCH" else replaced
+        data = merge(calendar, entry.data, await _body(request), stamp=self._stamps.next())
+        must_be_valid(data)
+        return _event(self._put(calendar, event_id, data))
+
+    async def _delete(self, request: Request, calendar: str, event_id: str) -> Response:
+        calendar = self._enter(request, calendar)
+        entry = self._entry(calendar, event_id)
+        if entry.deleted:
+            raise Refusal(410, "deleted", "Resource has been deleted")
+        self._must_match(request, entry)
+        self._put(calendar, event_id, cancelled(entry.data, stamp=self._stamps.next()), deleted=True)
+        return Response(status_code=204)
+
+    async def _watch(self, request: Request, calendar: str) -> Response:
+        calendar = self._enter(request, calendar)
+        uri = str(request.url).replace("/watch", "")
+        return JSONResponse(self._channels.open(calendar, await _body(request), uri=uri))
+
+    async def _stop(self, request: Request) -> Response:
+        self._enter(request, None)
+        self._channels.stop(await _body(request))
+        return Response(status_code=204)
+
+    async def _free_busy(self, request: Request) -> Response:
+        subject = self._enter(request, None)
+        body = await _body(request)
+        window = asked_window(body)
+        broken = self._take("freebusy_error", request=request)
+        calendars = {}
+        for ref in [item["id"] for item in body.get("items", [])]:
+            if broken or ref.lower() != subject:
+                calendars[ref] = refused(reason="internalError" if broken else "notFound")
+            else:
+                live = (entry.data for entry in self.store.entries(subject) if not entry.deleted)
+                calendars[ref] = busy_times(live, window=window)
+        times = {"timeMin": body["timeMin"], "timeMax": body["timeMax"]}
+        return JSONResponse({"kind": "calendar#freeBusy", **times, "calendars": calendars})
+
+    # What the handlers share
+
+    def _enter(self, request: Request, calendar: str | None) -> str:
+        """The calendar's key if this token may see it and is not too fast; without a calendar, the person.
+
+        Raises:
+            Refusal: 401, 403, 404 or 429.
+        """
+        subject = self._tokens.subject_of(_bearer(request))
+        if subject is None or self._is_revoked(subject):
+            raise Refusal(401, "authError", "Invalid Credentials")
+        self._must_be_within_limits(subject, request=request)
+        key = subject if calendar in (None, "primary") else str(calendar).lower()
+        if key != subject or self._take("hidden_calendar", request=request):
+            raise Refusal(404, "notFound", "Not Found")
+        return key
+
+    def _is_revoked(self, subject: str) -> bool:
+        """A refused grant ends the tokens that were issued for it."""
+        return any(
+            fault["kind"] == "invalid_grant" and fault["calendar"] in (None, subject) for fault in self.faults.armed()
+        )
+
+    def _must_be_within_limits(self, subject: str, *, request: Request) -> None:
+        if self._take("rate_limited_403", request=request):
+            raise Refusal(403, "userRateLimitExceeded", "User Rate Limit Exceeded", domain="usageLimits")
+        if self._take("quota_exceeded", request=request):
+            raise Refusal(403, "quotaExceeded", "Calendar usage limits exceeded.", domain="usageLimits")
+        if not self._limits.admits(subject, most=self.requests_per_minute):
+            self.books.limits_exceeded["userRateLimitExceeded"] += 1
+            status = 429 if self._take("limits_as_429", request=request) else 403
+            raise Refusal(status, "userRateLimitExceeded", "User Rate Limit Exceeded", domain="usageLimits")
+
+    def _take(self, *kinds: str, request: Request) -> str | None:
+        fault = self.faults.take(*kinds, calendar=self.mailbox_of(request), request=_asked(request))
+        return fault.kind if fault else None
+
+    def _entry(self, calendar: str, event_id: str) -> Entry:
+        entry = self.store.get(calendar, event_id)
+        if entry is None or self._is_hidden(calendar, event_id):
+            raise Refusal(404, "notFound", "Not Found")
+        return entry
+
+    def _is_hidden(self, calendar: str, event_id: str) -> bool:
+        return self._hidden.get((calendar, event_id), 0.0) > time.monotonic()
+
+    def _must_match(self, request: Request, entry: Entry) -> None:
+        asked = request.headers.get("If-Match")
+        if asked is None:
+            return
+        if asked not in (entry.data.get("etag"), "*") or self._take("transient_412", request=request):
+            raise Refusal(412, "conditionNotMet", "Precondition Failed", location="If-Match")
+
+    def _put(
+        self, calendar: str, event_id: str, data: dict[str, Any], *, created_by: str = "app", deleted: bool = False
+    ) -> dict[str, Any]:
+        entry = self.store.put(calendar, event_id, data, created_by=created_by, deleted=deleted)
+        if not self.faults.take("lost_push", calendar=calendar):
+            self._channels.notify(calendar, times=2 if self.faults.take("duplicate_push", calendar=calendar) else 1)
+        return entry.data
+
+
+def _event(data: dict[str, Any]) -> Response:
+    return JSONResponse(data, headers={"ETag": str(data.get("etag"))})
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    try:
+        body = json.loads(await request.body() or b"{}")
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise Refusal(400, "parseError", "Parse Error")
+    return body
+
+
+def _asked(request: Request) -> str:
+    return f"{request.method} {request.url.path}"
+
+
+def _bearer(request: Request) -> str:
+    return request.headers.get("Authorization", "")

@@ -1,0 +1,240 @@
+"""Outlook calendars through Microsoft Graph v1.0: the default calendar of a mailbox, app-only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
+
+import tenacity
+
+from providers.outlook import payloads
+from providers.outlook.auth import ClientCredentialFlow, OutlookCredentials
+from providers.outlook.moments import dump_instant
+from providers.outlook.paging import EndlessPages
+from providers.outlook.push import HEADERS, PREFER, PushChannels, require_no_content
+from providers.outlook.refusals import DuplicateKey, EventGone, classify
+from providers.transport import CONNECT_SECONDS, READ_SECONDS, Answer, Transport, no_guard
+from sync.domain import (
+    CalendarRef,
+    Change,
+    ChangeSet,
+    EventDraft,
+    Interval,
+    RemoteEvent,
+    RemoteId,
+    Removal,
+    WriteKey,
+)
+from sync.errors import (
+    CursorExpired,
+    Malformed,
+    ProviderUnavailable,
+    Rejected,
+    WriteOutcomeUnknown,
+)
+
+__all__ = ["OutlookCalendar", "OutlookCredentials", "OutlookService"]
+
+DELTA_PAGE_ROWS: Final = 200
+WINDOW_PAGE_ROWS: Final = (
+    500  # $top ≤ 1000; one page where possible, since pages by $skip shift under concurrent deletes
+)
+ZONE_SPREAD: Final = timedelta(hours=14)
+LOOKS: Final = 3
+LOOK_AGAIN_SECONDS: Final = 0.4
+
+_WITH_KEY: Final = {"$expand": f"singleValueExtendedProperties($filter=id eq '{payloads.KEY_PROPERTY}')"}
+
+_EVENTS: Final = "/users/{user}/events"
+_EVENT: Final = "/users/{user}/events/{id}"
+_DELTA: Final = "/users/{user}/calendarView/delta"
+_WINDOW: Final = "/users/{user}/calendarView"
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class OutlookService:
+    """All calendars that one app registration reaches: one token flow and one transport. Thread-safe."""
+
+    def __init__(
+        self,
+        credentials: OutlookCredentials,
+        *,
+        guard: Callable[[], None] = no_guard,
+        timeout: tuple[float, float] = (CONNECT_SECONDS, READ_SECONDS),
+        clock: Callable[[], datetime] = _utc_now,
+    ) -> None:
+        self._base_url = credentials.base_url.rstrip("/")
+        self._clock = clock
+        self._transport = Transport(
+            "outlook", auth=ClientCredentialFlow(credentials), classify=classify, guard=guard, timeout=timeout
+        )
+
+    def calendar(self, ref: CalendarRef) -> OutlookCalendar:
+        return OutlookCalendar(ref, transport=self._transport, base_url=self._base_url, clock=self._clock)
+
+
+class OutlookCalendar(PushChannels):
+    """A ``sync.ports.CalendarAdapter``. ``ref.remote`` is the mailbox address; the calendar is its default one."""
+
+    def __init__(self, ref: CalendarRef, *, transport: Transport, base_url: str, clock: Callable[[], datetime]) -> None:
+        super().__init__(f"/users/{ref.remote}/events", transport=transport, base_url=base_url, clock=clock)
+        self._zone = ZoneInfo(ref.zone)
+        self._mailbox = f"{base_url}/users/{quote(ref.remote, safe='@')}"
+
+    # Reading
+
+    def read_changes(self, cursor: str | None, *, window: Interval) -> ChangeSet:
+        """``cursor`` is a deltaLink, which has the window baked in (Graph: delta-query-events.md).
+
+        Raises:
+            CursorExpired: Graph has lost it, its pages do not end, or it belongs to another base URL.
+        """
+        if cursor is None:
+            return self._read_full(window)
+        if not self._pages.trusts(cursor):
+            raise CursorExpired("outlook: a cursor of another base URL")
+        try:
+            return self._read_delta(cursor, params=None)
+        except EndlessPages as error:
+            raise CursorExpired(str(error)) from error
+
+    def _read_full(self, window: Interval) -> ChangeSet:
+        read = self._read_delta(f"{self._mailbox}/calendarView/delta", params=_asked(window))
+        inside = tuple(
+            change for change in read.changes if not isinstance(change, RemoteEvent) or change.interval.overlaps(window)
+        )
+        return ChangeSet(inside, read.cursor, full=True)
+
+    def _read_delta(self, url: str, *, params: dict[str, str] | None) -> ChangeSet:
+        headers = {"Prefer": f"{PREFER}, odata.maxpagesize={DELTA_PAGE_ROWS}"}
+        read = self._pages.read(url, route=_DELTA, params=params, headers=headers)
+        if read.delta_link is None:
+            raise ProviderUnavailable(f"outlook GET {_DELTA}: the last page has no deltaLink")
+        changes = (self._change(row) for row in _newest(read.rows))
+        return ChangeSet(tuple(change for change in changes if change is not None), read.delta_link, full=False)
+
+    def _change(self, row: object) -> Change | None:
+        """One row as a change; a row that cannot stand by itself is read again. None for the pattern of a series."""
+        remote_id = payloads.id_of(row)
+        if remote_id and (payloads.is_removed(row) or payloads.is_stub(row)):
+            # "Removed" may only mean "left the window", or be untrue (docs#6599, docs-contrib#72).
+            try:
+                row = self._get(RemoteId(remote_id))
+            except EventGone:
+                return Removal(RemoteId(remote_id))
+        return None if payloads.is_series_master(row) else payloads.parse_change(row, zone=self._zone)
+
+    def read_window(self, window: Interval) -> Sequence[RemoteEvent]:
+        """From plain calendarView, which has none of the faults of the delta feed."""
+        params = {**_asked(window), "$top": str(WINDOW_PAGE_ROWS), **_WITH_KEY}
+        read = self._pages.read(f"{self._mailbox}/calendarView", route=_WINDOW, params=params, headers=HEADERS)
+        events = (payloads.parse_busy_row(row, zone=self._zone) for row in _newest(read.rows))
+        return [event for event in events if event is not None and event.interval.overlaps(window)]
+
+    def find_event(self, remote_id: RemoteId) -> RemoteEvent | None:
+        try:
+            row = self._get(remote_id)
+        except EventGone:
+            return None
+        return None if payloads.is_cancelled(row) else payloads.parse_event(row, zone=self._zone)
+
+    def find_by_key(self, key: WriteKey) -> RemoteEvent | None:
+        """By our extended property, since ``transactionId`` cannot be searched for."""
+        params = {**_WITH_KEY, "$filter": _key_filter(key)}
+        rows = self._pages.read(f"{self._mailbox}/events", route=_EVENTS, params=params, headers=HEADERS).rows
+        live = [row for row in rows if not payloads.is_cancelled(row)]
+        for row in sorted(live, key=lambda row: payloads.age_order(row, key=key)):
+            event = payloads.parse_event(row, zone=self._zone)
+            if event.key == key:  # Graph compares the values without case
+                return event
+        return None
+
+    def _get(self, remote_id: RemoteId) -> dict[str, Any]:
+        answer = self._transport.request("GET", self._url(remote_id), route=_EVENT, params=_WITH_KEY, headers=HEADERS)
+        return answer.body
+
+    # Writing
+
+    def create(self, draft: EventDraft, *, key: WriteKey) -> RemoteEvent:
+        """POST with ``transactionId``; a repetition is answered by an error, after which the event is looked up.
+
+        Graph invites the attendees of ``draft``; without attendees nobody is mailed.
+
+        Raises:
+            WriteOutcomeUnknown: no answer; or Graph knows the key, names no event and shows none, as when its search
+                lags behind. Call again with the same key.
+            Rejected: Graph refuses, or it names the event of this key and that event is gone.
+        """
+        body = payloads.dump_draft(draft, key=key)
+        try:
+            answer = self._transport.request(
+                "POST", f"{self._mailbox}/events", route=_EVENTS, json=body, headers=HEADERS, keyed=True
+            )
+        except DuplicateKey as duplicate:
+            return self._existing(duplicate, key=key)
+        return self._written(answer)
+
+    def _existing(self, duplicate: DuplicateKey, *, key: WriteKey) -> RemoteEvent:
+        looking = tenacity.Retrying(
+            stop=tenacity.stop_after_attempt(LOOKS),
+            wait=tenacity.wait_fixed(LOOK_AGAIN_SECONDS),
+            retry=tenacity.retry_if_result(lambda found: found is None),
+            retry_error_callback=lambda _: None,
+        )
+        found: RemoteEvent | None = looking(self._look_for, duplicate.existing_id, key=key)
+        if found is not None:
+            return found
+        if duplicate.existing_id is not None:
+            # A read by id does not lag as the search does: what is named and not there has been deleted.
+            raise Rejected("outlook: the event of this key has been deleted")
+        raise WriteOutcomeUnknown("outlook: the key is taken, and its event is not visible yet")
+
+    def _look_for(self, existing_id: str | None, *, key: WriteKey) -> RemoteEvent | None:
+        found = self.find_event(RemoteId(existing_id)) if existing_id else None
+        return found if found is not None and found.key == key else self.find_by_key(key)
+
+    def update(self, remote_id: RemoteId, draft: EventDraft, *, version: str) -> RemoteEvent:
+        """PATCH with If-Match. Attendees stay as they are, so nobody is mailed by naming them again."""
+        body, headers = payloads.dump_change(draft), {**HEADERS, "If-Match": version}
+        return self._written(
+            self._transport.request("PATCH", self._url(remote_id), route=_EVENT, json=body, headers=headers)
+        )
+
+    def delete(self, remote_id: RemoteId, *, version: str) -> None:
+        headers = {**HEADERS, "If-Match": version}
+        try:
+            answer = self._transport.request("DELETE", self._url(remote_id), route=_EVENT, headers=headers, empty=True)
+        except EventGone:
+            return
+        require_no_content(answer, route=_EVENT)
+
+    def _written(self, answer: Answer) -> RemoteEvent:
+        try:
+            return payloads.parse_event(answer.body, zone=self._zone)
+        except Malformed as error:
+            raise WriteOutcomeUnknown(f"outlook: {answer.status} to a write, with {error}") from error
+
+    def _url(self, remote_id: RemoteId) -> str:
+        return f"{self._mailbox}/events/{quote(remote_id, safe='')}"
+
+
+def _asked(window: Interval) -> dict[str, str]:
+    """The window to ask for: wider, because Graph places all-day dates by its own zone and we by the agent's."""
+    wide = window.widened(before=ZONE_SPREAD, after=ZONE_SPREAD)
+    return {"startDateTime": dump_instant(wide.start), "endDateTime": dump_instant(wide.end)}
+
+
+def _newest(rows: Sequence[object]) -> list[object]:
+    """One row per id, the last one (docs#3121); rows without an id are all kept."""
+    return list({payloads.id_of(row) or position: row for position, row in enumerate(rows)}.values())
+
+
+def _key_filter(key: WriteKey) -> str:
+    value = key.replace("'", "''")
+    return f"singleValueExtendedProperties/Any(ep: ep/id eq '{payloads.KEY_PROPERTY}' and ep/value eq '{value}')"

@@ -1,0 +1,74 @@
+"""Who may ask, and how often: bearer tokens and Graph's throttling (Graph: throttling-limits.md)."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import Counter, defaultdict, deque
+from typing import Final
+
+from providers.outlook.emulated_events import GraphError
+
+TOKEN_SECONDS: Final = 3599
+AT_ONCE: Final = 4  # per app and mailbox; texts differ on the scope
+PER_TEN_MINUTES: Final = 10_000
+_TEN_MINUTES_SECONDS: Final = 600.0
+
+
+class Tokens:
+    """The access tokens that have been handed out. A restart forgets them, and clients must fetch new ones."""
+
+    def __init__(self) -> None:
+        self._until: dict[str, float] = {}
+
+    def issue(self) -> str:
+        token = secrets.token_urlsafe(32)
+        self._until[token] = time.monotonic() + TOKEN_SECONDS
+        return token
+
+    def require(self, authorization: str) -> None:
+        """Raises GraphError: 401."""
+        scheme, _, token = authorization.partition(" ")
+        if scheme != "Bearer" or self._until.get(token, 0.0) <= time.monotonic():
+            raise GraphError(401, "InvalidAuthenticationToken", "Access token has expired or is not yet valid.")
+
+    def expire(self) -> None:
+        self._until.clear()
+
+
+class Throttle:
+    """Refuses what goes over a mailbox's limits, and counts each refusal in ``exceeded``."""
+
+    def __init__(self, exceeded: Counter[str]) -> None:
+        self._exceeded = exceeded
+        self._recent: dict[str, deque[float]] = defaultdict(deque)
+
+    def admit(self, mailbox: str, *, at_once: int) -> None:
+        """Count a request in.
+
+        Raises:
+            GraphError: 429.
+        """
+        now, recent = time.monotonic(), self._recent[mailbox]
+        recent.append(now)
+        while recent[0] < now - _TEN_MINUTES_SECONDS:
+            recent.popleft()
+        if at_once > AT_ONCE:
+            self._refuse("concurrency", "Application is over its MailboxConcurrency limit.")
+        if len(recent) > PER_TEN_MINUTES:
+            self._refuse("requests", "Application is over its request limit.")
+
+    def _refuse(self, limit: str, message: str) -> None:
+        self._exceeded[limit] += 1
+        raise GraphError(429, "ApplicationThrottled", message, headers={"Retry-After": "1"})
+
+
+def openid_configuration(tenant: str) -> dict[str, str]:
+    """Nothing but https is accepted here by msal, so they are Microsoft's own."""
+    login = f"https://login.microsoftonline.com/{tenant}"
+    return {
+        "issuer": f"{login}/v2.0",
+        "authorization_endpoint": f"{login}/oauth2/v2.0/authorize",
+        "token_endpoint": f"{login}/oauth2/v2.0/token",
+        "jwks_uri": f"{login}/discovery/v2.0/keys",
+    }

@@ -1,0 +1,119 @@
+"""The Celery application: ``celery -A workers.app worker -Q new -P threads``."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from collections.abc import Iterable
+
+import structlog
+from celery import Celery, signals
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
+
+from models.session import make_sessions, transaction
+from sync.failures import open_alert, record_dead_letter
+from workers import observability
+from workers.settings import Settings, SettingsError, load
+from workers.wiring import Runtime, build, build_committing
+
+HEARTBEATS = "heartbeats"
+
+log = structlog.get_logger(__name__)
+
+
+app = Celery("watertight")
+app.config_from_object("celeryconfig")
+
+
+def _broker() -> dict[str, str]:
+    try:
+        return {"broker_url": load().broker()}
+    except SettingsError as error:
+        log.warning("broker.unknown", error=str(error))  # `celery --help` needs none
+        return {}
+
+
+app.add_defaults(_broker)  # asked when Celery first needs its configuration, so importing connects to nothing
+
+
+@functools.cache
+def settings() -> Settings:
+    return load()
+
+
+def runtime() -> Runtime:
+    """This process's parts for everything but commits; made at first use, so after any fork."""
+    return _runtime(os.getpid())
+
+
+def committing_runtime() -> Runtime:
+    """This process's parts for commits; asked for by ``workers.commit`` alone."""
+    return _committing_runtime(os.getpid())
+
+
+@functools.cache
+def _runtime(_pid: int) -> Runtime:
+    return build(settings())
+
+
+@functools.cache
+def _committing_runtime(_pid: int) -> Runtime:
+    return build_committing(settings())
+
+
+@signals.setup_logging.connect
+def _set_up_logging(**_: object) -> None:
+    observability.configure(settings().log_level)
+
+
+@signals.worker_ready.connect
+@signals.heartbeat_sent.connect
+def _beat_heart(*, sender: object = None, **_: object) -> None:
+    """A file whose age tells whether the worker's main loop lives: cheap, and needs neither broker nor database."""
+    name = str(getattr(sender, "hostname", None) or getattr(getattr(sender, "eventer", None), "hostname", "worker"))
+    touch_heartbeat(name.partition("@")[0])
+
+
+def touch_heartbeat(name: str) -> None:
+    """Say that the process called ``name`` is alive; a full disk is not worth dying of."""
+    file = settings().state_dir / HEARTBEATS / name
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+
+
+@signals.task_failure.connect
+def _keep_failure(
+    *,
+    sender: object = None,
+    task_id: str = "",
+    exception: BaseException | None = None,
+    args: Iterable[object] = (),
+    **_: object,
+) -> None:
+    """A task gave up: one dead letter and one alert per cause (P11).
+
+    Runs in the parent process when a child was killed, so it uses a connection of its own, and it never raises: the
+    worker must not die of it.
+    """
+    error = exception or RuntimeError("no exception given")
+    task = getattr(sender, "name", "unknown")
+    reference = ",".join(str(value) for value in args or ())
+    attempts = getattr(getattr(sender, "request", None), "retries", 0) + 1
+    code = getattr(error, "code", "bug")
+    log.error("task.failed", task=task, task_id=task_id, reference=reference, code=code, error=type(error).__name__)
+    try:
+        engine = create_engine(settings().database(), poolclass=NullPool)
+        with transaction(make_sessions(engine)) as session:
+            record_dead_letter(session, task, reference=reference, error=error, attempts=attempts)
+            open_alert(
+                session,
+                f"task:{task}:{reference}:{code}",
+                code=str(code),
+                severity="warning",
+                detail={"task": task, "reference": reference},
+            )
+    except Exception:  # whatever happens here, the failure above is in the log already
+        log.exception("task.failure_not_kept", task=task, task_id=task_id)

@@ -1,0 +1,76 @@
+"""What the three sync jobs have in common: fan out one task per calendar, run it, and let the error's branch decide."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+
+from models.agents import Calendar
+from models.queries import list_due_calendars
+from models.session import transaction
+from sync.detect import Report
+from sync.domain import CalendarId, Job
+from sync.errors import NeedsHuman, WatertightError
+from sync.failures import open_alert
+from sync.retry import RetryIn, RetryPolicy
+from workers.app import runtime
+from workers.nudge import nudge
+from workers.wiring import rand
+
+POLICY = RetryPolicy(max_attempts=5, base=2.0, cap=60.0)  # the cap stays far below the visibility timeout
+SPREAD = 0.5  # of the period: fan-out is spread, not fired at once
+
+log = structlog.get_logger(__name__)
+
+
+def fan_out(subtask: Any, *, every: float) -> str:  # noqa: ANN401 - Celery has no types
+    """One task per due calendar, spread over half of the period ``every`` (seconds) and void after it."""
+    with transaction(runtime().sessions) as session:
+        due = list_due_calendars(session)
+    for position, calendar in enumerate(due):
+        subtask.apply_async(
+            args=[calendar.id],
+            argsrepr=f"({calendar.id}, {calendar.agent!r}, '{calendar.provider} {calendar.role}')",
+            countdown=min(every * SPREAD * position / len(due), POLICY.cap),
+            expires=max(every, 5.0),
+        )
+    return f"{len(due)} calendars"
+
+
+def run_calendar(task: Any, job: Job, calendar_id: int) -> str:  # noqa: ANN401 - Celery has no types
+    """Run one job for one calendar; the answer is Flower's one-line result.
+
+    Raises:
+        celery.exceptions.Retry: the error's branch says that it is worth another try.
+        WatertightError: it is not, or not any more.
+    """
+    try:
+        report = runtime().detector().run(job, CalendarId(calendar_id))
+    except WatertightError as error:
+        decision = POLICY.decide(error, attempt=task.request.retries + 1, rand=rand())
+        if isinstance(decision, RetryIn) and decision.seconds <= POLICY.cap:
+            raise task.retry(exc=error, countdown=decision.seconds, max_retries=None) from error
+        if isinstance(error, NeedsHuman):
+            _stop(calendar_id, job, error)
+        raise
+    _nudge(report)
+    return report.sentence()
+
+
+def _nudge(report: Report) -> None:
+    nudge(f"proposal:{proposal}" for proposal in report.proposals)
+
+
+def _stop(calendar_id: int, job: Job, error: NeedsHuman) -> None:
+    """No job touches this calendar until a person releases it: ``watertight calendars release``."""
+    with transaction(runtime().sessions) as session:
+        session.get_one(Calendar, calendar_id, with_for_update=True).stopped_code = error.code
+        open_alert(
+            session,
+            f"stopped:{calendar_id}",
+            code=error.code,
+            severity="critical",
+            detail={"calendar": calendar_id, "job": job.value},
+        )
+    log.error("calendar.stopped", calendar_id=calendar_id, job=job.value, code=error.code)

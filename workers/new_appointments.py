@@ -1,0 +1,20 @@
+"""NewAppointmentSync: notice new appointments, one calendar at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sync.domain import Job
+from workers.app import app, settings
+from workers.jobs import fan_out, run_calendar
+
+
+@app.task(name="NewAppointmentSync", time_limit=None, soft_time_limit=None)
+def sync_all() -> str:
+    """Beat's entry: one subtask per due calendar."""
+    return fan_out(sync_calendar, every=settings().new_every)
+
+
+@app.task(name="NewAppointmentSync.calendar", bind=True, time_limit=None, soft_time_limit=None)
+def sync_calendar(task: Any, calendar_id: int) -> str:  # noqa: ANN401 - Celery has no types
+    return run_calendar(task, Job.NEW, calendar_id)

@@ -1,0 +1,18 @@
+"""Upkeep: tasks that keep the others honest."""
+
+from __future__ import annotations
+
+from models.queries import list_due
+from models.session import transaction
+from workers.app import app, runtime
+from workers.nudge import nudge
+
+LIMIT = 500
+
+
+@app.task(name="ResumeCommits")
+def resume_commits() -> str:
+    """Wake the commit task for every row that is due, or whose worker did not come back."""
+    with transaction(runtime().sessions) as session:
+        due = list_due(session, limit=LIMIT)
+    return f"{nudge(due, about='resumed')} of {len(due)} resumed"
