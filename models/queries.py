@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,8 +11,7 @@ from sqlalchemy import and_, exists, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from models.agents import Agent, Calendar
-from models.feeds import Cursor, Sighting
-from models.ledger import Appointment, Decision, RemoteLink, Slot, Write
+from models.ledger import Appointment, Decision, RemoteLink, Write
 from models.proposals import FINAL_STATES, Proposal
 
 
@@ -78,30 +77,29 @@ class WriteRecord:
 
 
 def list_writes(session: Session, calendar_id: int, keys: Collection[str]) -> dict[str, WriteRecord]:
-    """Creating writes of ours on this calendar, by key."""
+    """Writes of ours that may have made an event on this calendar, by key."""
     rows = session.execute(
-        select(Write.key, Write.remote_id, Write.state, Proposal.state)
-        .join(Proposal, Proposal.id == Write.proposal_id)
-        .where(Write.calendar_id == calendar_id, Write.key.in_(keys), Write.action == "create")
+        select(Write.key, Write.remote_id, Write.state).where(
+            Write.calendar_id == calendar_id, Write.key.in_(keys), Write.action.in_(("create", "copy"))
+        )
     )
     return {
-        key: WriteRecord(key, remote_id, vain=proposal == "refused" or state in {"superseded", "failed"})
-        for key, remote_id, state, proposal in rows
+        key: WriteRecord(key, remote_id, vain=state == "failed" or (state == "done" and remote_id is None))
+        for key, remote_id, state in rows
     }
 
 
-def list_conflicts(session: Session, agent_id: int, start: datetime, end: datetime) -> Sequence[int]:
-    """Ids of appointments that hold a slot overlapping this interval."""
-    return session.scalars(
-        select(Appointment.id)
-        .join(Slot, Slot.id == Appointment.slot_id)
-        .where(
-            Appointment.state == "confirmed",
-            Slot.agent_id == agent_id,
-            Slot.state == "booked",
-            Slot.during.op("&&")(func.tstzrange(start, end)),
+def list_overtaken(session: Session, proposal_ids: Collection[int]) -> set[int]:
+    """Those of the proposals whose event had changed before anybody judged it, so that they settled nothing."""
+    return set(
+        session.scalars(
+            select(Decision.proposal_id).where(
+                Decision.proposal_id.in_(proposal_ids),
+                Decision.reason.in_(("stale", "gone")),
+                Decision.evidence["step"].astext.in_(("claim", "follow")),
+            )
         )
-    ).all()
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,67 +252,3 @@ def count_decisions(session: Session, *, after_proposal: int = 0) -> dict[str, i
         select(Decision.reason, func.count()).where(Decision.proposal_id > after_proposal).group_by(Decision.reason)
     )
     return {str(reason): int(number) for reason, number in rows}
-
-
-@dataclass(frozen=True, slots=True)
-class DueCalendar:
-    """A calendar that a job should read now."""
-
-    id: int
-    agent: str
-    provider: str
-    role: str
-
-
-def list_due_calendars(session: Session) -> list[DueCalendar]:
-    """Calendars that are polled and not stopped for a human."""
-    rows = session.execute(
-        select(Calendar.id, Agent.slug, Calendar.provider, Calendar.role)
-        .join(Agent)
-        .where(Calendar.stopped_code.is_(None))
-        .order_by(Calendar.id)
-    )
-    return [DueCalendar(*row) for row in rows]
-
-
-@dataclass(frozen=True, slots=True)
-class CalendarRecord:
-    """A calendar with the time of each job's last complete read."""
-
-    id: int
-    agent: str
-    zone: str
-    provider: str
-    remote: str
-    role: str
-    stopped_code: str | None
-    read_at: dict[str, datetime]
-    events: int
-
-
-def list_calendars(session: Session) -> list[CalendarRecord]:
-    reads = session.execute(select(Cursor.calendar_id, Cursor.job, Cursor.read_at).where(Cursor.read_at.is_not(None)))
-    by_calendar: dict[int, dict[str, datetime]] = {}
-    for calendar_id, job, read_at in reads:
-        if read_at is not None:
-            by_calendar.setdefault(calendar_id, {})[job] = read_at
-    events = dict(
-        session.execute(
-            select(Sighting.calendar_id, func.count()).where(~Sighting.deleted).group_by(Sighting.calendar_id)
-        ).all()
-    )
-    rows = session.execute(select(Calendar, Agent).join(Agent).order_by(Agent.slug, Calendar.id))
-    return [
-        CalendarRecord(
-            id=calendar.id,
-            agent=agent.slug,
-            zone=agent.zone,
-            provider=calendar.provider,
-            remote=calendar.remote,
-            role=calendar.role,
-            stopped_code=calendar.stopped_code,
-            read_at=by_calendar.get(calendar.id, {}),
-            events=events.get(calendar.id, 0),
-        )
-        for calendar, agent in rows
-    ]

@@ -14,6 +14,8 @@ Sessions = sessionmaker[Session]
 
 LOCK_SECONDS = 5
 STATEMENT_SECONDS = 30
+AGENT_LOCK_SPACE = 7_001
+CALENDAR_LOCK_SPACE = 7_003
 
 _inside: ContextVar[bool] = ContextVar("inside_transaction", default=False)
 
@@ -83,4 +85,11 @@ def lock_agent(session: Session, agent_id: int) -> None:
     )
 
 
-AGENT_LOCK_SPACE = 7_001
+def lock_calendar(session: Session, calendar_id: int) -> None:
+    """Serialize those who store sightings of one calendar, so that two never insert the same one.
+
+    Whoever needs the agent's lock too takes that one first.
+    """
+    session.execute(
+        text("SELECT pg_advisory_xact_lock(:space, :calendar)"), {"space": CALENDAR_LOCK_SPACE, "calendar": calendar_id}
+    )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -23,7 +24,7 @@ from sync.domain import (
     Unparsed,
     WriteKey,
 )
-from sync.errors import CursorExpired, NotFound, Rejected, StaleVersion, WatertightError
+from sync.errors import CursorExpired, NotFound, Rejected, StaleVersion
 
 
 @dataclass(slots=True)
@@ -33,11 +34,11 @@ class _Row:
     created_by: str
 
 
-@dataclass(slots=True)
-class _Fault:
+@dataclass(frozen=True, slots=True)
+class _Armed:
     method: str
-    error: WatertightError
-    after: str
+    when: str
+    act: Callable[[], object]
 
 
 @dataclass(slots=True)
@@ -51,13 +52,22 @@ class MemoryCalendar:
     calls: list[str] = field(default_factory=list)
     expired_before: int = 0
     subscriptions: dict[str, Subscription] = field(default_factory=dict)
-    _faults: deque[_Fault] = field(default_factory=deque)
+    bodies: dict[RemoteId, str] = field(default_factory=dict)
+    _armed: deque[_Armed] = field(default_factory=deque)
     _seq: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     _last: int = 0
 
-    def fail(self, method: str, error: WatertightError, *, after: str = "before") -> None:
+    def fail(self, method: str, error: BaseException, *, after: str = "before") -> None:
         """Let the next call of ``method`` raise, ``before`` or ``after`` the work."""
-        self._faults.append(_Fault(method, error, after))
+
+        def act() -> None:
+            raise error
+
+        self.on(method, act, after=after)
+
+    def on(self, method: str, act: Callable[[], object], *, after: str = "before") -> None:
+        """Let something happen in the middle of the next call of ``method``, ``before`` or ``after`` the work."""
+        self._armed.append(_Armed(method, after, act))
 
     def put(
         self,
@@ -92,14 +102,14 @@ class MemoryCalendar:
 
     def events(self) -> list[RemoteEvent]:
         """What a person looking at the calendar sees."""
-        return [row.state for row in self.rows.values() if isinstance(row.state, RemoteEvent)]
+        return [row.state for row in list(self.rows.values()) if isinstance(row.state, RemoteEvent)]
 
     def read_changes(self, cursor: str | None, *, window: Interval) -> ChangeSet:
         self._called("read_changes")
         since = int(cursor) if cursor is not None else 0
         if cursor is not None and since < self.expired_before:
             raise CursorExpired(self.name)
-        rows = sorted((row for row in self.rows.values() if row.seq > since), key=lambda row: row.seq)
+        rows = sorted((row for row in list(self.rows.values()) if row.seq > since), key=lambda row: row.seq)
         states: list[Change] = [row.state for row in rows if cursor is not None or _shown(row.state, window)]
         return ChangeSet((*states, *self.unparsed), str(self._last), full=cursor is None)
 
@@ -123,6 +133,7 @@ class MemoryCalendar:
             raise Rejected(message)
         existing = next((event for event in self.events() if event.key == key), None)
         event = existing or self.put(draft.interval, draft.title, blocks=draft.blocks, key=key, created_by="api")
+        self.bodies.setdefault(event.remote_id, draft.body)
         self._done("create")
         return event
 
@@ -130,6 +141,7 @@ class MemoryCalendar:
         self._called("update")
         self._expect(remote_id, version)
         event = self.put(draft.interval, draft.title, remote_id=remote_id, blocks=draft.blocks)
+        self.bodies[remote_id] = draft.body
         self._done("update")
         return event
 
@@ -172,16 +184,16 @@ class MemoryCalendar:
 
     def _called(self, method: str) -> None:
         self.calls.append(method)
-        self._raise_armed(method, "before")
+        self._act(method, "before")
 
     def _done(self, method: str) -> None:
-        self._raise_armed(method, "after")
+        self._act(method, "after")
 
-    def _raise_armed(self, method: str, when: str) -> None:
-        for fault in list(self._faults):
-            if fault.method == method and fault.after == when:
-                self._faults.remove(fault)
-                raise fault.error
+    def _act(self, method: str, when: str) -> None:
+        armed = next((armed for armed in self._armed if (armed.method, armed.when) == (method, when)), None)
+        if armed is not None:
+            self._armed.remove(armed)
+            armed.act()
 
     def _at(self, seq: int) -> datetime:
         return datetime(2027, 1, 1, tzinfo=UTC) + timedelta(milliseconds=seq)

@@ -8,7 +8,18 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 
-from sync.domain import Attendee, CalendarId, Change, Interval, Job, Kind, RemoteEvent, RemoteId, Removal, Role
+from sync.domain import (
+    REFUSED_PREFIX,
+    Attendee,
+    CalendarId,
+    Change,
+    Interval,
+    Job,
+    Kind,
+    RemoteEvent,
+    RemoteId,
+    Removal,
+)
 
 BRAKE_SHARE = 0.2
 BRAKE_AT_LEAST = 5
@@ -27,10 +38,18 @@ class Seen:
     title: str = ""
     attendees: tuple[Attendee, ...] = ()
 
+    @property
+    def wants_time(self) -> bool:
+        """Whether its owner wants the time: it is busy, or free only because we marked it as refused."""
+        return not self.deleted and (self.blocks or self.title.startswith(REFUSED_PREFIX))
+
 
 @dataclass(frozen=True, slots=True)
 class Agreed:
-    """What was last agreed about an event: by a link to a live appointment, or only by the last proposal made from it."""
+    """What was last agreed about an event: by a link to a live appointment, or only by the last proposal made from it.
+
+    ``interval`` is None when nothing was: the last proposal was a cancellation, or was overtaken before it was judged.
+    """
 
     linked: bool
     open: bool
@@ -87,13 +106,9 @@ def last_of_each(changes: Iterable[Change]) -> dict[RemoteId, RemoteEvent | Remo
     return {change.remote_id: change for change in changes if isinstance(change, RemoteEvent | Removal)}
 
 
-def find_missing(read: AbstractSet[RemoteId], stored: Iterable[Seen], *, window: Interval) -> list[Seen]:
-    """Live sightings inside the window that a full read did not show: it lists no tombstones."""
-    return [
-        seen
-        for seen in stored
-        if not seen.deleted and seen.interval and seen.interval.overlaps(window) and seen.remote_id not in read
-    ]
+def live_in(stored: Iterable[Seen], *, window: Interval) -> list[Seen]:
+    """The stored events that a full read of ``window`` should show."""
+    return [seen for seen in stored if not seen.deleted and seen.interval and seen.interval.overlaps(window)]
 
 
 def is_mass_change(*, missing: int, of: int) -> bool:
@@ -102,26 +117,26 @@ def is_mass_change(*, missing: int, of: int) -> bool:
 
 
 def plan_proposals(
-    job: Job, batch: Iterable[Seen], known: Known, *, calendar_id: CalendarId, role: Role, now: datetime
+    job: Job, batch: Iterable[Seen], known: Known, *, calendar_id: CalendarId, now: datetime
 ) -> list[Wish]:
     """The proposals of a job's own kind that follow from the stored state of the events in its batch."""
     plan = {Job.NEW: _plan_new, Job.CANCEL: _plan_cancelled, Job.UPDATE: _plan_changed}[job]
-    kinds = ((plan(seen, known, role=role, now=now), seen) for seen in batch)
+    kinds = ((plan(seen, known, now=now), seen) for seen in batch)
     return [Wish(kind, calendar_id, seen) for kind, seen in kinds if kind is not None]
 
 
-def _plan_new(seen: Seen, known: Known, *, role: Role, now: datetime) -> Kind | None:
+def _plan_new(seen: Seen, known: Known, *, now: datetime) -> Kind | None:
     """A live, busy, foreign event for which no proposal was ever made; and events of ours that should not exist."""
     if seen.deleted or seen.interval is None:
         return None
     if seen.remote_id in known.strays:
-        return Kind.CANCEL if role is Role.MASTER else None
+        return Kind.CANCEL
     if seen.remote_id in known.ours or seen.remote_id in known.agreed:
         return None
     return Kind.BOOK if seen.blocks and seen.interval.end > now else None
 
 
-def _plan_cancelled(seen: Seen, known: Known, *, role: Role, now: datetime) -> Kind | None:  # noqa: ARG001 - one shape for all three
+def _plan_cancelled(seen: Seen, known: Known, *, now: datetime) -> Kind | None:  # noqa: ARG001 - one shape for all three
     """A known event that is deleted, or no longer takes time."""
     agreed = known.agreed.get(seen.remote_id)
     if agreed is None or not (agreed.linked or agreed.open):
@@ -129,13 +144,15 @@ def _plan_cancelled(seen: Seen, known: Known, *, role: Role, now: datetime) -> K
     if seen.deleted:
         return Kind.CANCEL
     newer = agreed.updated is None or (seen.updated is not None and seen.updated > agreed.updated)
-    return Kind.CANCEL if not seen.blocks and newer else None
+    return Kind.CANCEL if not seen.wants_time and newer else None
 
 
-def _plan_changed(seen: Seen, known: Known, *, role: Role, now: datetime) -> Kind | None:  # noqa: ARG001 - one shape for all three
+def _plan_changed(seen: Seen, known: Known, *, now: datetime) -> Kind | None:
     """A known, live event that differs from what was last agreed. A refused one is proposed again only for a new time."""
     agreed = known.agreed.get(seen.remote_id)
-    if agreed is None or seen.deleted or not seen.blocks or seen.interval is None or seen.interval.end <= now:
+    if agreed is None or not seen.wants_time or seen.interval is None:
+        return None
+    if seen.interval.end <= now and not agreed.linked:
         return None
     if agreed.updated is not None and seen.updated is not None and seen.updated <= agreed.updated:
         return None

@@ -17,8 +17,13 @@ class Buffers:
     after: timedelta
 
     def around(self, interval: Interval) -> Interval:
-        """Where another commitment would be too close."""
+        """Where somebody else's event would be too close."""
         return interval.widened(before=self.before, after=self.after)
+
+    def apart(self, interval: Interval) -> Interval:
+        """Where another appointment would be too close: it has the same buffers, so the longer one counts on both sides."""
+        gap = max(self.before, self.after)
+        return interval.widened(before=gap, after=gap)
 
 
 @dataclass(frozen=True, slots=True)

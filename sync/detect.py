@@ -10,31 +10,28 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import select, text
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from models.agents import Agent, Calendar
 from models.feeds import Cursor, Sighting
-from models.queries import list_conflicts
-from models.session import Sessions, database_now, transaction
-from sync.changes import Seen, Wish, find_missing, is_mass_change, is_newer, last_of_each, plan_proposals
+from models.session import Sessions, database_now, lock_calendar, transaction
+from sync.changes import Seen, Wish, is_mass_change, is_newer, last_of_each, live_in, plan_proposals
 from sync.domain import (
     CalendarId,
     CalendarRef,
     ChangeSet,
     Interval,
     Job,
-    Kind,
     ProposalId,
     RemoteEvent,
     RemoteId,
     Removal,
-    Role,
     Unparsed,
 )
 from sync.errors import Contention, CursorExpired, MassChange, NotFound, ProviderUnavailable
-from sync.failures import open_alert, resolve_alert
+from sync.failures import resolve_alert
 from sync.intake import insert_wish
 from sync.known import load_known
 from sync.ports import CalendarReader, Calendars
@@ -42,7 +39,6 @@ from sync.quarantine import quarantine
 from sync.records import calendar_ref, seen_of, store_sighting
 
 LEASE_SECONDS = 120  # longer than the slowest read that the transport's timeouts and page caps allow in practice
-CALENDAR_LOCK_SPACE = 7_003
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,8 +211,9 @@ class Detector:
                 for change in found.changes
                 if isinstance(change, Unparsed) and change.remote_id
             }
-            missing = find_missing(changes.keys() | quarantined, stored, window=window)
-            _brake(missing=len(missing), of=sum(1 for seen in stored if not seen.deleted))
+            expected = live_in(stored, window=window)
+            missing = [seen for seen in expected if seen.remote_id not in changes.keys() | quarantined]
+            _brake(missing=len(missing), of=len(expected))
             for seen in missing:
                 changes[seen.remote_id] = reader.find_event(seen.remote_id) or Removal(seen.remote_id)
         return changes
@@ -229,7 +226,6 @@ class Detector:
                 raise Contention(message)
             wishes = self._merge(session, claim, read)
             inserted = [insert_wish(session, wish, ref=claim.ref, agent_id=claim.agent_id) for wish in wishes]
-            _watch_the_master(session, claim, wishes)
             row.value, row.leased_until, row.read_at = read.cursor, None, claim.now
             row.window_start, row.window_end, row.opened_at = read.window.start, read.window.end, read.opened_at
             resolve_alert(session, f"{claim.job}:{claim.ref.id}")
@@ -240,10 +236,7 @@ class Detector:
 
     def _merge(self, session: Session, claim: _Claim, read: _Read) -> list[Wish]:
         """Store the newest states and the unreadable records; the answer is what this job proposes about them."""
-        session.execute(
-            text("SELECT pg_advisory_xact_lock(:space, :calendar)"),
-            {"space": CALENDAR_LOCK_SPACE, "calendar": claim.ref.id},
-        )
+        lock_calendar(session, claim.ref.id)
         quarantine(session, claim.ref.id, read.unparsed)
         rows = {row.remote_id: row for row in _sightings(session, claim.ref.id, read.changes)}
         batch: list[Seen] = []
@@ -254,7 +247,7 @@ class Detector:
             batch.append(seen_of(row))
         session.flush()
         known = load_known(session, claim.ref.id, batch)
-        return plan_proposals(claim.job, batch, known, calendar_id=claim.ref.id, role=claim.ref.role, now=claim.now)
+        return plan_proposals(claim.job, batch, known, calendar_id=claim.ref.id, now=claim.now)
 
 
 def _sightings(session: Session, calendar_id: CalendarId, ids: Iterable[RemoteId] | None) -> list[Sighting]:
@@ -262,25 +255,6 @@ def _sightings(session: Session, calendar_id: CalendarId, ids: Iterable[RemoteId
     if ids is not None:
         query = query.where(Sighting.remote_id.in_(list(ids)))
     return list(session.scalars(query))
-
-
-def _watch_the_master(session: Session, claim: _Claim, wishes: Iterable[Wish]) -> None:
-    """People may overlap themselves on the master; they are told when it is an appointment of ours that they cover."""
-    if claim.ref.role is not Role.MASTER:
-        return
-    for wish in wishes:
-        interval = wish.seen.interval
-        if wish.kind is not Kind.BOOK or interval is None:
-            continue
-        covered = list_conflicts(session, claim.agent_id, interval.start, interval.end)
-        if covered:
-            open_alert(
-                session,
-                f"master_conflict:{claim.ref.id}:{wish.seen.remote_id}",
-                code="master_conflict",
-                severity="warning",
-                detail={"agent": claim.ref.agent, "interval": str(interval), "appointments": list(covered)},
-            )
 
 
 def _brake(*, missing: int, of: int) -> None:

@@ -19,6 +19,9 @@ RemoteId = NewType("RemoteId", str)
 WriteKey = NewType("WriteKey", str)
 
 
+REFUSED_PREFIX = "[not booked] "  # what the title of a refused event of a person begins with
+
+
 class Role(StrEnum):
     """What a calendar is to its agent. An agent has exactly one master."""
 
@@ -101,7 +104,7 @@ class Attendee:
 class CalendarRef:
     """One remote feed of an agent, as much as an adapter needs to know of it.
 
-    ``remote`` is the vendor's reference (Outlook: the mailbox; Google: the calendar id). ``zone`` is the agent's IANA
+    ``remote`` is the vendor's reference (a mailbox, a calendar id). ``zone`` is the agent's IANA
     zone, used only to turn all-day dates and floating times into instants.
     """
 

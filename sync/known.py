@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from models.feeds import Sighting
 from models.proposals import FINAL_STATES, Proposal
-from models.queries import LinkRecord, list_linked_ids, list_links, list_writes
+from models.queries import LinkRecord, list_linked_ids, list_links, list_overtaken, list_writes
 from sync.changes import Agreed, Known, Seen
 from sync.domain import CalendarId, Interval, RemoteId
 from sync.records import load_attendees
@@ -20,7 +20,10 @@ def load_known(session: Session, calendar_id: CalendarId, batch: Sequence[Seen])
     """Links win over proposals as the record of what was last agreed."""
     ids = [seen.remote_id for seen in batch]
     proposals = _last_proposals(session, calendar_id, ids)
-    agreed = {remote_id: _agreed_by_proposal(row) for remote_id, row in proposals.items()}
+    overtaken = list_overtaken(session, [row.id for row in proposals.values()])
+    agreed = {
+        remote_id: _agreed_by_proposal(row, judged=row.id not in overtaken) for remote_id, row in proposals.items()
+    }
     for link in list_links(session, calendar_id, ids):
         row = proposals.get(RemoteId(link.remote_id))
         agreed[RemoteId(link.remote_id)] = _agreed_by_link(link, row)
@@ -40,11 +43,11 @@ def _is_open(row: Proposal) -> bool:
     return row.state not in FINAL_STATES
 
 
-def _agreed_by_proposal(row: Proposal) -> Agreed:
+def _agreed_by_proposal(row: Proposal, *, judged: bool = True) -> Agreed:
     return Agreed(
         linked=False,
         open=_is_open(row),
-        interval=Interval(row.starts_at, row.ends_at) if row.starts_at and row.ends_at else None,
+        interval=Interval(row.starts_at, row.ends_at) if judged and row.starts_at and row.ends_at else None,
         title=row.title,
         attendees=load_attendees(row.attendees),
     )

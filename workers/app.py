@@ -5,14 +5,19 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 import structlog
-from celery import Celery, signals
+from celery import Celery, Task, signals
+from celery.exceptions import SoftTimeLimitExceeded, TaskPredicate
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
 from models.session import make_sessions, transaction
+from sync.errors import WatertightError
 from sync.failures import open_alert, record_dead_letter
 from workers import observability
 from workers.settings import Settings, SettingsError, load
@@ -23,7 +28,28 @@ HEARTBEATS = "heartbeats"
 log = structlog.get_logger(__name__)
 
 
-app = Celery("watertight")
+class UnexpectedError(Exception):
+    """A bug, by the type of the original exception alone: its text may quote a row, and Flower and logs show it (P12)."""
+
+    code = "bug"
+
+
+class WatertightTask(Task):
+    """Lets our own errors and Celery's control flow pass, and takes the text out of everything else."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - Celery's own signature
+        try:
+            return self.run(*args, **kwargs)
+        except (WatertightError, TaskPredicate, SoftTimeLimitExceeded):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is a bug
+            frames = traceback.extract_tb(error.__traceback__)
+            where = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames[-6:]]
+            log.error("task.bug", task=self.name, error=type(error).__name__, where=where)  # noqa: TRY400 - no text
+            raise UnexpectedError(type(error).__name__) from None
+
+
+app = Celery("watertight", task_cls=WatertightTask)
 app.config_from_object("celeryconfig")
 
 
@@ -102,7 +128,7 @@ def _keep_failure(
     task = getattr(sender, "name", "unknown")
     reference = ",".join(str(value) for value in args or ())
     attempts = getattr(getattr(sender, "request", None), "retries", 0) + 1
-    code = getattr(error, "code", "bug")
+    code = error.code if isinstance(error, WatertightError) else "bug"
     log.error("task.failed", task=task, task_id=task_id, reference=reference, code=code, error=type(error).__name__)
     try:
         engine = create_engine(settings().database(), poolclass=NullPool)

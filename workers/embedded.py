@@ -6,7 +6,7 @@ stopped before a new server opens the same files.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from workers.embedded_postgres import APP, COMMIT, OWNER, EmbeddedPostgres
@@ -27,11 +27,15 @@ class Stack:
 
 
 class Embedded:
-    """Both servers under one state directory. As a context manager it gives the ``Stack``."""
+    """The servers that are not given by URL, under one state directory. As a context manager it gives the ``Stack``."""
 
-    def __init__(self, state_dir: Path, *, port: int | None = None) -> None:
+    def __init__(
+        self, state_dir: Path, *, port: int | None = None, given: Stack | None = None, broker_url: str | None = None
+    ) -> None:
         self.postgres = EmbeddedPostgres(state_dir)
         self.valkey = EmbeddedValkey(state_dir, port=port)
+        self._given = given
+        self._broker_url = broker_url
         self._lock = StateLock(state_dir.resolve())
 
     def start(self) -> Stack:
@@ -41,13 +45,26 @@ class Embedded:
         """
         self._lock.acquire()
         try:
-            self.postgres.start()
-            self.valkey.start()
+            if self._given is None:
+                self.postgres.start()
+            if self._broker_url is None:
+                self.valkey.start()
         except BaseException:
             self.stop()
             raise
+        return self._stack()
+
+    def pids(self) -> dict[str, int]:
+        """The servers of ours that run."""
+        found = {"postgres": self.postgres.pid, "valkey": self.valkey.pid}
+        return {name: pid for name, pid in found.items() if pid is not None}
+
+    def _stack(self) -> Stack:
+        broker_url = self._broker_url or self.valkey.url()
+        if self._given is not None:
+            return replace(self._given, broker_url=broker_url)
         owner, app, commit = map(self.postgres.url, (OWNER, APP, COMMIT))
-        return Stack(owner_url=owner, database_url=app, commit_database_url=commit, broker_url=self.valkey.url())
+        return Stack(owner_url=owner, database_url=app, commit_database_url=commit, broker_url=broker_url)
 
     def stop(self) -> None:
         """Both have ended afterwards, cleanly if they could."""

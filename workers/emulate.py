@@ -32,6 +32,13 @@ LOADERS: Final[dict[str, Callable[[Path | None], Emulator]]] = {"outlook": _outl
 PROVIDERS: tuple[str, ...] = tuple(LOADERS)
 
 
+def make_google_key() -> dict[str, str]:
+    """A service-account key of our own making, for the emulator."""
+    from providers.google.emulator import make_service_account  # noqa: PLC0415  as above
+
+    return make_service_account("watertight@emulated.iam.gserviceaccount.example")
+
+
 def _unannounced(_url: str) -> None: ...
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 
 from models.agents import Calendar
-from models.queries import list_due_calendars
+from models.listings import list_due_calendars
 from models.session import transaction
 from sync.detect import Report
 from sync.domain import CalendarId, Job

@@ -16,7 +16,6 @@ QUIET = (
     "amqp",
     "kombu",
     "celery.worker.strategy",
-    "celery.app.trace",
 )
 
 
@@ -49,3 +48,5 @@ def configure(level: str = "INFO") -> None:
     root.setLevel(level)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    # Celery would log the text of any exception; ours is said by workers.app without it (P12).
+    logging.getLogger("celery.app.trace").setLevel(logging.CRITICAL)

@@ -131,14 +131,14 @@ def merged(data: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
     new = {**deepcopy(data), **{name: body[name] for name in body if name in _COPIED}}
     _merge_parts(new, body)
     _merge_times(new, body)
-    if new["showAs"] not in _SHOW_AS:
+    if new.get("showAs", "busy") not in _SHOW_AS:
         raise GraphError(400, "RequestBodyRead", "Cannot convert the value of showAs.")
     return new
 
 
 def stamped(data: dict[str, Any], *, seq: int, now: datetime) -> dict[str, Any]:
     """With the tags of its new state. Graph's weak etag holds the change key."""
-    change_key = base64.b64encode(f"{data['id']}:{seq}".encode()).decode()
+    change_key = base64.b64encode(f"{data.get('id')}:{seq}".encode()).decode()
     tags = {"@odata.etag": f'W/"{change_key}"', "changeKey": change_key, "lastModifiedDateTime": dump_time(now)}
     return {**data, **tags}
 
@@ -208,7 +208,7 @@ def _merge_parts(new: dict[str, Any], body: dict[str, Any]) -> None:
         new["body"] = {"contentType": str(body["body"].get("contentType") or "text").lower(), "content": content}
         new["bodyPreview"] = content[:255]
     if isinstance(body.get("location"), dict):
-        new["location"] = {**new["location"], **body["location"]}
+        new["location"] = {**(new.get("location") or {}), **body["location"]}
     if "attendees" in body:
         new["attendees"] = [_attendee(each) for each in body["attendees"] or []]
     if body.get("recurrence") is not None:
@@ -221,7 +221,7 @@ def _merge_parts(new: dict[str, Any], body: dict[str, Any]) -> None:
 def _merge_times(new: dict[str, Any], body: dict[str, Any]) -> None:
     for side, original in (("start", "originalStartTimeZone"), ("end", "originalEndTimeZone")):
         if side in body:
-            new[side] = _stored(body[side], side, all_day=bool(new["isAllDay"]))
+            new[side] = _stored(body[side], side, all_day=bool(new.get("isAllDay")))
             new[original] = body[side]["timeZone"]
     try:
         bounds = _utc(new["start"]), _utc(new["end"])
@@ -230,7 +230,7 @@ def _merge_times(new: dict[str, Any], body: dict[str, Any]) -> None:
     if bounds[1] < bounds[0]:
         raise GraphError(400, "ErrorCalendarEndDateIsEarlierThanStartDate", "EndDate is earlier than StartDate")
     midnight = all(each == each.replace(hour=0, minute=0, second=0, microsecond=0) for each in bounds)
-    if new["isAllDay"] and not midnight:
+    if new.get("isAllDay") and not midnight:
         raise GraphError(
             400, "ErrorInvalidRequest", "The Event.Start property for an all-day event needs to be set to midnight."
         )

@@ -11,18 +11,18 @@ from sqlalchemy.orm import Session
 
 from models.agents import Calendar
 from models.feeds import Sighting
-from models.ledger import Appointment, RemoteLink, Slot, Write
+from models.ledger import Appointment, Slot, Write
 from models.proposals import FINAL_STATES, Proposal
 from models.queries import list_writes
 from models.session import database_now, lock_agent
 from sync.commit import slots
-from sync.commit.links import find_link
-from sync.commit.order import LEASE_SECONDS, Order, master_of, order_of, wanted_of
+from sync.commit.links import appointment_of, find_link
+from sync.commit.order import LEASE_SECONDS, Order, master_of, order_of, title_of, wanted_of
 from sync.commit.outcome import Accepted, Outcome, Skipped, Snoozed
 from sync.commit.settle import accept, refuse_unclaimed
 from sync.domain import CalendarRef, Interval, Kind, Reason, RemoteId, Role
 from sync.errors import NotFound
-from sync.records import calendar_ref, dump_attendees, load_attendees
+from sync.records import calendar_ref, dump_attendees, load_attendees, seen_of
 
 TURN_SECONDS = 1.0
 
@@ -43,6 +43,7 @@ class Stray:
 
     proposal_id: int
     agent_id: int
+    master: CalendarRef
     calendar: CalendarRef
     remote_id: RemoteId
 
@@ -88,13 +89,14 @@ def _resume(session: Session, proposal: Proposal, write: Write) -> Order | Outco
 
 def _begin(session: Session, proposal: Proposal) -> Order | Follow | Stray | Outcome:
     origin = _origin(session, proposal)
-    appointment = _appointment(session, proposal)
+    appointment = appointment_of(session, proposal)
     if _must_wait(session, proposal, appointment):
         return snooze_proposal(session, proposal, seconds=TURN_SECONDS)
     if origin is not None:
         remote_id = RemoteId(str(proposal.remote_id))
         if _is_stray(session, proposal):
-            return Stray(proposal.id, proposal.agent_id, origin, remote_id)
+            master, _ = master_of(session, proposal.agent_id)
+            return Stray(proposal.id, proposal.agent_id, master, origin, remote_id)
         if origin.role is Role.MASTER:
             return Follow(proposal.id, proposal.agent_id, origin, remote_id)
     return _begin_own(session, proposal, appointment)
@@ -122,16 +124,6 @@ def _origin(session: Session, proposal: Proposal) -> CalendarRef | None:
         return None
     calendar = session.get_one(Calendar, proposal.calendar_id)
     return calendar_ref(calendar, calendar.agent)
-
-
-def _appointment(session: Session, proposal: Proposal) -> Appointment | None:
-    if proposal.appointment_id is not None:
-        return session.get(Appointment, proposal.appointment_id)
-    return session.scalars(
-        select(Appointment)
-        .join(RemoteLink)
-        .where(RemoteLink.calendar_id == proposal.calendar_id, RemoteLink.remote_id == proposal.remote_id)
-    ).one_or_none()
 
 
 def _is_stray(session: Session, proposal: Proposal) -> bool:
@@ -165,7 +157,6 @@ def _is_in_hand(session: Session, appointment: Appointment) -> bool:
 def snooze_proposal(session: Session, proposal: Proposal, *, seconds: float) -> Snoozed:
     """Leave an unclaimed proposal alone for a while."""
     proposal.not_before = database_now(session) + timedelta(seconds=seconds)
-    proposal.attempt += 1
     return Snoozed(seconds, "contention")
 
 
@@ -176,14 +167,14 @@ def _outdated(session: Session, proposal: Proposal) -> Reason | None:
     row = session.get(Sighting, (proposal.calendar_id, proposal.remote_id))
     if row is None or row.deleted:
         return Reason.GONE
-    same = (row.starts_at, row.ends_at, row.blocks) == (proposal.starts_at, proposal.ends_at, True)
-    return None if same else Reason.STALE
+    same = (row.starts_at, row.ends_at) == (proposal.starts_at, proposal.ends_at)
+    return None if same and seen_of(row).wants_time else Reason.STALE
 
 
 def _begin_book(session: Session, proposal: Proposal) -> Order | Outcome:
     wanted = wanted_of(proposal)
     _, buffers = master_of(session, proposal.agent_id)
-    taken = slots.find_overlapping(session, proposal.agent_id, buffers.around(wanted))
+    taken = slots.find_overlapping(session, proposal.agent_id, buffers.apart(wanted))
     if taken:
         return refuse_unclaimed(session, proposal, Reason.SLOT_TAKEN, evidence=slots.taken_evidence(session, taken))
     if (refused := _version_moved_on(session, proposal, wanted)) is not None:
@@ -208,12 +199,12 @@ def _begin_move(session: Session, proposal: Proposal, appointment: Appointment) 
         return refuse_unclaimed(session, proposal, Reason.GONE, evidence={"step": "claim"})
     wanted = wanted_of(proposal)
     had = Interval(appointment.starts_at, appointment.ends_at)
-    if _says_nothing_new(proposal, appointment, wanted=wanted, had=had):
+    if wanted == had and _says_nothing_new(session, proposal, appointment):
         return Accepted(Reason.ALREADY_DONE, accept(session, proposal, Reason.ALREADY_DONE, appointment=appointment))
     _, buffers = master_of(session, proposal.agent_id)
     own = session.get(Slot, appointment.slot_id) if appointment.slot_id else None
     taken = slots.find_overlapping(
-        session, proposal.agent_id, buffers.around(wanted), except_slot=own.id if own else None
+        session, proposal.agent_id, buffers.apart(wanted), except_slot=own.id if own else None
     )
     if taken and wanted != had:
         return refuse_unclaimed(session, proposal, Reason.SLOT_TAKEN, evidence=slots.taken_evidence(session, taken))
@@ -231,11 +222,11 @@ def _hold_for_move(session: Session, agent_id: int, own: Slot | None, *, wanted:
     return own
 
 
-def _says_nothing_new(proposal: Proposal, appointment: Appointment, *, wanted: Interval, had: Interval) -> bool:
+def _says_nothing_new(session: Session, proposal: Proposal, appointment: Appointment) -> bool:
     same_people = proposal.calendar_id is None or proposal.attendees == dump_attendees(
         load_attendees(appointment.attendees)
     )
-    return wanted == had and proposal.title == appointment.title and same_people
+    return title_of(session, proposal, appointment) == appointment.title and same_people
 
 
 def _begin_cancel(session: Session, proposal: Proposal, appointment: Appointment | None) -> Order | Outcome:

@@ -6,154 +6,21 @@ the appointment as the ledger has it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, update
 from sqlalchemy.orm import Session
 
-from models.agents import Agent, Calendar
-from models.feeds import Sighting
 from models.ledger import Appointment, RemoteLink, Write
-from models.proposals import Proposal
-from models.session import Sessions, database_now, transaction
-from sync.commit.links import draft_for, find_link, link_event, remember
-from sync.commit.order import LEASE_SECONDS, master_of
-from sync.commit.outcome import Outcome, Skipped, Written
-from sync.domain import (
-    CalendarRef,
-    EventDraft,
-    Interval,
-    Reason,
-    RemoteEvent,
-    RemoteId,
-    Removal,
-    WriteKey,
-)
+from models.session import Sessions, transaction
+from sync.commit.copy_order import CANCELLED_PREFIX, CopyOrder, Shown, marked
+from sync.commit.links import find_link, link_event, remember
+from sync.commit.notice import notice
+from sync.commit.outcome import Outcome, Written
+from sync.domain import REFUSED_PREFIX, EventDraft, RemoteEvent, RemoteId, Removal
 from sync.errors import Contention, NotFound, StaleVersion
+from sync.failures import resolve_alert
 from sync.ports import CalendarReader, Calendars, CalendarWriter
-from sync.records import calendar_ref
-
-REFUSED_PREFIX = "[not booked] "
-CANCELLED_PREFIX = "[cancelled] "
-REASONS = {
-    Reason.SLOT_TAKEN: "another appointment has this time",
-    Reason.MASTER_BUSY: "the main calendar is busy at this time",
-    Reason.MASTER_UNREADABLE: "the main calendar could not be read, so the time could not be confirmed",
-    Reason.REJECTED: "the main calendar refused the appointment",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """What the calendar's event was last known to show."""
-
-    remote_id: RemoteId
-    version: str
-    interval: Interval
-    title: str
-    ours: bool
-
-
-@dataclass(frozen=True, slots=True)
-class CopyOrder:
-    """A following write in hand. ``draft`` is None when the calendar should show nothing."""
-
-    write_id: int
-    fence: int
-    attempt: int
-    key: WriteKey
-    action: str
-    calendar: CalendarRef
-    master: CalendarRef
-    appointment_id: int | None
-    appointment_version: int
-    draft: EventDraft | None
-    carried: RemoteId | None
-    interval: Interval
-    shown: Shown | None
-
-
-def claim_write(session: Session, write_id: int) -> CopyOrder | Outcome:
-    """Take a following write in hand.
-
-    Raises:
-        NotFound: no such write.
-    """
-    write = session.scalars(select(Write).where(Write.id == write_id).with_for_update()).one_or_none()
-    if write is None:
-        message = f"no write {write_id}"
-        raise NotFound(message)
-    now = database_now(session)
-    if write.state != "due":
-        return Skipped(f"already {write.state}")
-    if write.not_before > now or (write.leased_until is not None and write.leased_until > now):
-        return Skipped("not due yet, or in another worker's hands")
-    write.fence, write.attempt = write.fence + 1, write.attempt + 1
-    write.leased_until = now + timedelta(seconds=LEASE_SECONDS)
-    return _mark_order(session, write) if write.action == "mark" else _copy_order(session, write)
-
-
-def _copy_order(session: Session, write: Write) -> CopyOrder:
-    appointment = session.get_one(Appointment, write.appointment_id)
-    calendar = session.get_one(Calendar, write.calendar_id)
-    master, _ = master_of(session, appointment.agent_id)
-    carrier = find_link(session, appointment_id=appointment.id, calendar_id=master.id)
-    link = find_link(session, appointment_id=appointment.id, calendar_id=calendar.id)
-    shown = _shown(link) if link is not None and not link.gone else None
-    confirmed = appointment.state == "confirmed"
-    return CopyOrder(
-        write_id=write.id,
-        fence=write.fence,
-        attempt=write.attempt,
-        key=WriteKey(write.key),
-        action="copy",
-        calendar=calendar_ref(calendar, session.get_one(Agent, calendar.agent_id)),
-        master=master,
-        appointment_id=appointment.id,
-        appointment_version=appointment.version,
-        draft=draft_for(appointment, calendar, ours=shown is None or shown.ours) if confirmed else None,
-        carried=RemoteId(carrier.remote_id) if carrier is not None else None,
-        interval=Interval(appointment.starts_at, appointment.ends_at),
-        shown=shown,
-    )
-
-
-def _mark_order(session: Session, write: Write) -> CopyOrder:
-    proposal = session.get_one(Proposal, write.proposal_id)
-    calendar = session.get_one(Calendar, write.calendar_id)
-    master, _ = master_of(session, proposal.agent_id)
-    row = session.get_one(Sighting, (write.calendar_id, write.remote_id))
-    interval = Interval(row.starts_at or proposal.created_at, row.ends_at or proposal.created_at + timedelta(minutes=1))
-    shown = Shown(RemoteId(str(write.remote_id)), write.remote_version or "", interval, row.title, ours=False)
-    delete = calendar.on_refusal == "delete"
-    return CopyOrder(
-        write_id=write.id,
-        fence=write.fence,
-        attempt=write.attempt,
-        key=WriteKey(write.key),
-        action="mark",
-        calendar=calendar_ref(calendar, session.get_one(Agent, calendar.agent_id)),
-        master=master,
-        appointment_id=None,
-        appointment_version=0,
-        draft=None if delete else _marked(shown, prefix=REFUSED_PREFIX, why=REASONS[Reason(write.reason or "")]),
-        carried=None,
-        interval=interval,
-        shown=shown,
-    )
-
-
-def _shown(link: RemoteLink) -> Shown:
-    return Shown(
-        RemoteId(link.remote_id), link.version, Interval(link.starts_at, link.ends_at), link.title, ours=link.ours
-    )
-
-
-def _marked(shown: Shown, *, prefix: str, why: str) -> EventDraft:
-    """A person's own event, kept where it is, shown as free, with the reason (nobody's data is deleted by default)."""
-    return EventDraft(shown.interval, prefix + shown.title.removeprefix(prefix), f"watertight: {why}.", blocks=False)
 
 
 class CopyRun:
@@ -212,7 +79,7 @@ class CopyRun:
         if shown is None:
             return
         if not shown.ours:
-            self._replace(shown, _marked(shown, prefix=CANCELLED_PREFIX, why="the appointment was cancelled"))
+            self._replace(shown, marked(shown, prefix=CANCELLED_PREFIX, why="the appointment was cancelled"))
             return
         try:
             self._writer.delete(shown.remote_id, version=shown.version)
@@ -244,9 +111,10 @@ class CopyRun:
 
     def _unless_edited(self, shown: Shown) -> RemoteEvent | None:
         current = self._reader.find_event(shown.remote_id)
-        if current is None or (current.interval, current.title) != (shown.interval, shown.title):
+        if current is None or current.interval != shown.interval:
             return None
-        return current
+        same = current.title.removeprefix(REFUSED_PREFIX) == shown.title.removeprefix(REFUSED_PREFIX)
+        return current if same else None
 
     def _remember(self, change: RemoteEvent | Removal) -> None:
         with transaction(self._sessions) as session:
@@ -267,7 +135,9 @@ class CopyRun:
                 _end(session, order, state="due")
                 return Written("copied, and out of step again", (f"write:{order.write_id}",))
             _end(session, order, state="done", remote_id=event.remote_id if event else None)
-        return Written("copied" if event is not None else "nothing left to show")
+            seen = {event.remote_id} if event is not None else set()
+            found = notice(session, order.calendar, appointment.agent_id, seen)
+        return Written("copied" if event is not None else "nothing left to show", found)
 
     def _finish(self, *, what: str) -> Outcome:
         with transaction(self._sessions) as session:
@@ -292,6 +162,8 @@ def _end(session: Session, order: CopyOrder, *, state: str, remote_id: str | Non
         .values(**values)
         .returning(Write.id)
     ).one_or_none()
-    if held is None:
+    if held is not None:
+        resolve_alert(session, f"commit:{order.calendar.id}")
+    else:
         message = f"write {order.write_id}: fence {order.fence} is no longer the newest"
         raise Contention(message)

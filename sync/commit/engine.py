@@ -6,27 +6,20 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from sqlalchemy import update
-from sqlalchemy.orm import Session
 
 from models.ledger import Write
 from models.proposals import Proposal
 from models.session import Sessions, database_now, transaction
 from sync.commit.claim import Follow, Stray, claim, snooze_proposal
-from sync.commit.copies import CopyOrder, CopyRun, claim_write
+from sync.commit.copies import CopyRun
+from sync.commit.copy_order import CopyOrder, claim_write
 from sync.commit.follow import follow_master, remove_stray
 from sync.commit.master import Blocked, Master
 from sync.commit.order import Order
 from sync.commit.outcome import Outcome, Skipped, Snoozed
 from sync.commit.settle import progress, refuse, settle
-from sync.domain import Kind, Reason, RemoteEvent, RemoteId
-from sync.errors import (
-    Contention,
-    Malformed,
-    NeedsHuman,
-    Permanent,
-    Transient,
-    WatertightError,
-)
+from sync.domain import Reason, RemoteId
+from sync.errors import Contention, Malformed, NeedsHuman, Permanent, WatertightError
 from sync.failures import Severity, open_alert, record_dead_letter
 from sync.ports import Calendars
 from sync.retry import RetryIn, RetryPolicy
@@ -70,45 +63,61 @@ class CommitEngine:
 
     def _decide(self, order: Order) -> Outcome:
         try:
-            return self._carry_through(order)
-        except Contention as error:
+            try:
+                return self._carry_through(order)
+            except Contention:
+                raise
+            except WatertightError as error:
+                return self._failed(order, error)
+        except Contention as error:  # another worker has it: nothing of this one counts any more
             return Skipped(str(error))
-        except WatertightError as error:
-            return self._failed(order, error)
 
     def _carry_through(self, order: Order) -> Outcome:
         master = Master(self._calendars, order)
-        remote_id: RemoteId | None = order.remote_id
-        if order.phase in {"claimed", "checked"}:
-            clear = master.check()
-            if isinstance(clear, Blocked):
-                return self._refuse(order, master, clear)
-            self._progress(order, "checked", evidence=clear.evidence)
-            event = master.write(clear)
-            remote_id = event.remote_id if event is not None else order.remote_id
-            self._progress(order, "written", remote_id=remote_id)
-        verified = master.verify(remote_id)
+        if order.phase == "undone":
+            return self._take_back(order, master)
+        written = self._write_master(order, master) if order.phase in {"claimed", "checked"} else order.remote_id
+        if isinstance(written, Blocked):
+            return self._refuse(order, master, written)
+        verified = master.verify(written)
         if isinstance(verified, Blocked):
             return self._refuse(order, master, verified)
-        if self._was_undone(order, verified.event):
-            self._progress(order, "claimed")
-            raise Transient("the move was taken back by an attempt that ended before it could say so")
         self._progress(order, "verified", evidence=verified.evidence)
         with transaction(self._sessions) as session:
             return settle(session, order, verified.event)
 
-    def _was_undone(self, order: Order, event: RemoteEvent | None) -> bool:
-        """A move that an earlier attempt took back, and died before it could say so."""
-        if order.kind is not Kind.MOVE or event is None or order.before == order.interval:
-            return False
-        return event.interval == order.before
+    def _write_master(self, order: Order, master: Master) -> RemoteId | Blocked | None:
+        clear = master.check()
+        if isinstance(clear, Blocked):
+            return clear
+        self._progress(order, "checked", evidence=clear.evidence)
+        try:
+            event = master.write(clear)
+        except Permanent as error:  # after a check in this very attempt, a plain "no" means that nothing was written
+            self._tell(order.master.id, f"proposal:{order.proposal_id}", error, attempts=order.attempt)
+            return Blocked(Reason.REJECTED, {"step": "write", "code": error.code})
+        written = event.remote_id if event is not None else order.remote_id
+        self._progress(order, "written", remote_id=written)
+        return written
 
     def _refuse(self, order: Order, master: Master, blocked: Blocked) -> Outcome:
-        if blocked.event is not None:
-            master.undo(blocked.event)
-            self._progress(order, "undone")
+        """The refusal is certain before anything is undone: whoever resumes goes on undoing, and never says yes after all."""
+        if blocked.event is None:
+            with transaction(self._sessions) as session:
+                return refuse(session, order, blocked.reason, evidence=blocked.evidence)
+        self._progress(
+            order, "undone", reason=blocked.reason.value, evidence=blocked.evidence, remote_id=blocked.event.remote_id
+        )
+        return self._take_back(order, master)
+
+    def _take_back(self, order: Order, master: Master) -> Outcome:
         with transaction(self._sessions) as session:
-            return refuse(session, order, blocked.reason, evidence=blocked.evidence)
+            write = session.get_one(Write, order.write_id)
+            reason, evidence = Reason(write.reason or Reason.MASTER_BUSY), write.evidence
+            remote_id = RemoteId(str(write.remote_id))
+        master.undo(remote_id)
+        with transaction(self._sessions) as session:
+            return refuse(session, order, reason, evidence=evidence)
 
     def _progress(self, order: Order, state: str, **values: object) -> None:
         with transaction(self._sessions) as session:
@@ -119,15 +128,11 @@ class CommitEngine:
         decision = self._policy.decide(error, attempt=order.attempt, rand=self._rand())
         if isinstance(decision, RetryIn):
             return self._snooze(order.write_id, order.fence, seconds=decision.seconds, error=error)
+        self._tell(order.master.id, f"proposal:{order.proposal_id}", error, attempts=order.attempt)
         with transaction(self._sessions) as session:
-            self._tell(session, order.master.id, f"proposal:{order.proposal_id}", error, attempts=order.attempt)
-            state = session.get_one(Proposal, order.proposal_id).state
-            if state == "claimed" or (state == "checked" and isinstance(error, Permanent)):
-                reason = (
-                    Reason.REJECTED if isinstance(error, Permanent) and state == "checked" else Reason.MASTER_UNREADABLE
-                )
-                evidence = {"step": state, "code": error.code, "attempts": order.attempt}
-                return refuse(session, order, reason, evidence=evidence)
+            if session.get_one(Proposal, order.proposal_id).state == "claimed":
+                evidence = {"step": "check", "code": error.code, "attempts": order.attempt}
+                return refuse(session, order, Reason.MASTER_UNREADABLE, evidence=evidence)
         return self._snooze(order.write_id, order.fence, seconds=PARKED_SECONDS, error=error)
 
     def _follow(self, order: Follow | Stray) -> Outcome:
@@ -136,13 +141,21 @@ class CommitEngine:
                 return remove_stray(self._sessions, self._calendars, order)
             return follow_master(self._sessions, self._calendars, order)
         except WatertightError as error:
-            with transaction(self._sessions) as session:
-                proposal = session.get_one(Proposal, order.proposal_id, with_for_update=True)
-                decision = self._policy.decide(error, attempt=proposal.attempt + 1, rand=self._rand())
-                if isinstance(decision, RetryIn):
-                    return snooze_proposal(session, proposal, seconds=decision.seconds)
-                self._tell(session, order.calendar.id, f"proposal:{proposal.id}", error, attempts=proposal.attempt)
-                return snooze_proposal(session, proposal, seconds=PARKED_SECONDS)
+            return self._follow_failed(order, error)
+
+    def _follow_failed(self, order: Follow | Stray, error: WatertightError) -> Outcome:
+        with transaction(self._sessions) as session:
+            proposal = session.get_one(Proposal, order.proposal_id, with_for_update=True)
+            proposal.attempt += 1
+            attempt, decision = (
+                proposal.attempt,
+                self._policy.decide(error, attempt=proposal.attempt, rand=self._rand()),
+            )
+            seconds = decision.seconds if isinstance(decision, RetryIn) else PARKED_SECONDS
+            snooze_proposal(session, proposal, seconds=seconds)
+        if not isinstance(decision, RetryIn):
+            self._tell(order.calendar.id, f"proposal:{order.proposal_id}", error, attempts=attempt)
+        return Snoozed(seconds, error.code)
 
     def _write(self, write_id: int) -> Outcome:
         with transaction(self._sessions) as session:
@@ -160,8 +173,7 @@ class CommitEngine:
         decision = self._policy.decide(error, attempt=order.attempt, rand=self._rand())
         if isinstance(decision, RetryIn):
             return self._snooze(order.write_id, order.fence, seconds=decision.seconds, error=error)
-        with transaction(self._sessions) as session:
-            self._tell(session, order.calendar.id, f"write:{order.write_id}", error, attempts=order.attempt)
+        self._tell(order.calendar.id, f"write:{order.write_id}", error, attempts=order.attempt)
         return self._snooze(order.write_id, order.fence, seconds=PARKED_SECONDS, error=error)
 
     def _snooze(self, write_id: int, fence: int, *, seconds: float, error: WatertightError) -> Outcome:
@@ -178,15 +190,9 @@ class CommitEngine:
             ).one_or_none()
         return Snoozed(seconds, error.code) if held is not None else Skipped("in another worker's hands")
 
-    def _tell(
-        self, session: Session, calendar_id: int, reference: str, error: WatertightError, *, attempts: int
-    ) -> None:
-        record_dead_letter(session, TASK, reference=reference, error=error, attempts=attempts)
+    def _tell(self, calendar_id: int, reference: str, error: WatertightError, *, attempts: int) -> None:
         severity: Severity = "critical" if isinstance(error, NeedsHuman) else "warning"
-        open_alert(
-            session,
-            f"commit:{calendar_id}",
-            code=error.code,
-            severity=severity,
-            detail={"calendar": calendar_id, "reference": reference},
-        )
+        detail = {"calendar": calendar_id, "reference": reference}
+        with transaction(self._sessions) as session:
+            record_dead_letter(session, TASK, reference=reference, error=error, attempts=attempts)
+            open_alert(session, f"commit:{calendar_id}", code=error.code, severity=severity, detail=detail)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from models.ledger import Appointment, RemoteLink, Slot
+from models.ledger import Appointment, Slot
 from models.proposals import Proposal
 from models.session import Sessions, lock_agent, transaction
 from sync.commit import slots
 from sync.commit.claim import Follow, Stray
-from sync.commit.links import remember
+from sync.commit.links import appointment_of, remember
 from sync.commit.order import wanted_of
 from sync.commit.outcome import Accepted, Outcome, Skipped
 from sync.commit.settle import accept, cancel_appointment, refuse_unclaimed
@@ -31,7 +31,7 @@ def follow_master(sessions: Sessions, calendars: Calendars, order: Follow) -> Ou
         proposal = session.scalars(select(Proposal).where(Proposal.id == order.proposal_id).with_for_update()).one()
         if proposal.state != "pending":
             return Skipped(f"already {proposal.state}")
-        appointment = _carried(session, order)
+        appointment = appointment_of(session, proposal)
         if proposal.kind == Kind.CANCEL:
             return _follow_cancel(session, proposal, appointment, event)
         if event is None:
@@ -44,9 +44,10 @@ def follow_master(sessions: Sessions, calendars: Calendars, order: Follow) -> Ou
 
 
 def remove_stray(sessions: Sessions, calendars: Calendars, order: Stray) -> Outcome:
-    """Delete an event that a write of ours made although the write came to nothing, after reading it live."""
+    """Delete an event that a write of ours made although the write came to nothing, after reading it and the master live."""
     event = calendars.reader(order.calendar).find_event(order.remote_id)
     if event is not None:
+        calendars.reader(order.master).read_window(event.interval)
         calendars.writer(order.calendar).delete(event.remote_id, version=event.version)
     with transaction(sessions) as session:
         lock_agent(session, order.agent_id)
@@ -55,14 +56,6 @@ def remove_stray(sessions: Sessions, calendars: Calendars, order: Stray) -> Outc
             return Skipped(f"already {proposal.state}")
         remember(session, order.calendar.id, Removal(order.remote_id))
         return Accepted(Reason.ACCEPTED, accept(session, proposal, Reason.ACCEPTED, appointment=None))
-
-
-def _carried(session: Session, order: Follow) -> Appointment | None:
-    return session.scalars(
-        select(Appointment)
-        .join(RemoteLink)
-        .where(RemoteLink.calendar_id == order.calendar.id, RemoteLink.remote_id == order.remote_id)
-    ).one_or_none()
 
 
 def _follow_new(session: Session, proposal: Proposal, event: RemoteEvent) -> Outcome:
@@ -79,6 +72,7 @@ def _follow_new(session: Session, proposal: Proposal, event: RemoteEvent) -> Out
     )
     session.add(appointment)
     session.flush()
+    _tell_if_covered(session, appointment, event.interval)
     return Accepted(Reason.ACCEPTED, accept(session, proposal, Reason.ACCEPTED, appointment=appointment))
 
 
@@ -96,16 +90,23 @@ def _follow_move(session: Session, proposal: Proposal, appointment: Appointment,
 
 
 def _move_slot(session: Session, appointment: Appointment, interval: Interval) -> None:
-    """The slot goes where the person put the event; where another appointment has that time, people are told."""
+    """The slot goes where the person put the event; where another appointment has that time, the slot is given up."""
+    covered = _tell_if_covered(session, appointment, interval)
     if appointment.slot_id is None:
         return
     slot = session.get_one(Slot, appointment.slot_id)
-    taken = slots.find_overlapping(session, appointment.agent_id, interval, except_slot=slot.id)
-    if not taken:
+    if not covered:
         slots.change(session, slot, interval=interval)
         return
     slots.change(session, slot, state="free")
     appointment.slot_id = None
+
+
+def _tell_if_covered(session: Session, appointment: Appointment, interval: Interval) -> bool:
+    """People may overlap themselves on the master; they are told when it is an appointment of ours that they cover."""
+    taken = slots.find_overlapping(session, appointment.agent_id, interval, except_slot=appointment.slot_id)
+    if not taken:
+        return False
     open_alert(
         session,
         f"master_conflict:appointment:{appointment.id}",
@@ -113,6 +114,7 @@ def _move_slot(session: Session, appointment: Appointment, interval: Interval) -
         severity="warning",
         detail={"appointment": appointment.id, "interval": str(interval), **slots.taken_evidence(session, taken)},
     )
+    return True
 
 
 def _follow_cancel(

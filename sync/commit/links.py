@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -9,6 +11,7 @@ from models.agents import Calendar
 from models.feeds import Sighting
 from models.ledger import Appointment, RemoteLink
 from models.proposals import Proposal
+from models.session import lock_calendar
 from sync.changes import is_newer
 from sync.commit.order import wanted_of
 from sync.domain import CalendarId, EventDraft, Interval, Kind, RemoteEvent, Removal
@@ -18,6 +21,23 @@ from sync.records import dump_attendees, seen_of, store_sighting
 def find_link(session: Session, *, appointment_id: int, calendar_id: int) -> RemoteLink | None:
     return session.scalars(
         select(RemoteLink).where(RemoteLink.appointment_id == appointment_id, RemoteLink.calendar_id == calendar_id)
+    ).one_or_none()
+
+
+def appointment_of(session: Session, proposal: Proposal) -> Appointment | None:
+    """The appointment that a proposal is about. An event that comes back after its appointment and link ended has none."""
+    if proposal.calendar_id is None or proposal.remote_id is None:
+        return session.get(Appointment, proposal.appointment_id) if proposal.appointment_id else None
+    link = find_link_of(session, proposal.calendar_id, proposal.remote_id)
+    appointment = session.get_one(Appointment, link.appointment_id) if link is not None else None
+    over = link is not None and link.gone and appointment is not None and appointment.state == "cancelled"
+    return None if over else appointment
+
+
+def find_link_of(session: Session, calendar_id: int, remote_id: str) -> RemoteLink | None:
+    """The link of this event, to a live appointment or a cancelled one."""
+    return session.scalars(
+        select(RemoteLink).where(RemoteLink.calendar_id == calendar_id, RemoteLink.remote_id == remote_id)
     ).one_or_none()
 
 
@@ -40,32 +60,49 @@ def link_event(
 
 def remember(session: Session, calendar_id: CalendarId, change: RemoteEvent | Removal) -> None:
     """What we have just written or read is the newest sighting, unless a job has seen a newer one meanwhile."""
-    row = session.get(Sighting, (calendar_id, change.remote_id))
+    lock_calendar(session, calendar_id)
+    row = session.get(Sighting, (calendar_id, change.remote_id), populate_existing=True)
     if row is None or is_newer(change, seen_of(row)):
         store_sighting(session, calendar_id, change, row=row)
         session.flush()
 
 
 def link_origin(session: Session, proposal: Proposal, appointment: Appointment) -> None:
-    """What the origin's own event shows is known from its sighting; it is linked, so no second copy is made."""
+    """The origin's own event is linked as the proposal saw it, so no second copy is made."""
     if proposal.calendar_id is None or proposal.remote_id is None:
         return
-    row = session.get(Sighting, (proposal.calendar_id, proposal.remote_id))
-    if row is None or row.starts_at is None or row.ends_at is None:
-        return
-    link = find_link(session, appointment_id=appointment.id, calendar_id=proposal.calendar_id)
-    if proposal.kind == Kind.CANCEL or row.deleted:
+    link = find_link_of(session, proposal.calendar_id, proposal.remote_id)
+    if proposal.kind == Kind.CANCEL:
         if link is not None:
             link.gone = True
         return
-    if link is None:
-        link = RemoteLink(appointment_id=appointment.id, calendar_id=proposal.calendar_id, ours=False)
-        session.add(link)
-    link.remote_id, link.gone = row.remote_id, False
-    wanted = wanted_of(proposal)
-    link.version, link.starts_at, link.ends_at = proposal.remote_version or "", wanted.start, wanted.end
+    wanted, row = wanted_of(proposal), session.get(Sighting, (proposal.calendar_id, proposal.remote_id))
+    if link is None or link.appointment_id != appointment.id:
+        link = _relink(session, proposal.calendar_id, appointment, old=link)
+    link.remote_id, link.version, link.gone = proposal.remote_id, proposal.remote_version or "", False
+    link.starts_at, link.ends_at = wanted.start, wanted.end
     link.title, link.attendees = proposal.title, proposal.attendees
-    link.updated = row.updated or proposal.created_at
+    link.updated = row.updated if row is not None and row.updated else proposal.created_at
+    if row is not None and row.version != proposal.remote_version:
+        overtake(link)
+
+
+def _relink(session: Session, calendar_id: int, appointment: Appointment, *, old: RemoteLink | None) -> RemoteLink:
+    """A link of this calendar for the appointment. An event that came back after its appointment had ended is a person's."""
+    if old is not None:
+        session.delete(old)
+        session.flush()
+    link = find_link(session, appointment_id=appointment.id, calendar_id=calendar_id)
+    if link is None:
+        link = RemoteLink(appointment_id=appointment.id, calendar_id=calendar_id)
+        session.add(link)
+    link.ours = False
+    return link
+
+
+def overtake(link: RemoteLink) -> None:
+    """A person has changed the event since: let its newest state count as news, which at an equal time it would not."""
+    link.updated -= timedelta(microseconds=1)
 
 
 def shown_title(appointment: Appointment, calendar: Calendar, *, ours: bool) -> str:

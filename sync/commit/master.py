@@ -8,7 +8,7 @@ from typing import Any
 
 from sync.commit.order import Order, evidence_of
 from sync.conflicts import Own, find_blockers
-from sync.domain import EventDraft, Interval, Kind, Reason, RemoteEvent, RemoteId
+from sync.domain import Interval, Kind, Reason, RemoteEvent, RemoteId
 from sync.errors import StaleVersion
 from sync.ports import Calendars
 
@@ -83,21 +83,23 @@ class Master:
         )
         if own is None:
             return self._invisible(evidence)
-        if evidence["events"]:
+        if evidence["events"] and self._order.takes_time:
             return Blocked(Reason.MASTER_BUSY, evidence, own)
         return Clear(own, evidence)
 
-    def undo(self, event: RemoteEvent) -> None:
-        """Take our change back.
+    def undo(self, remote_id: RemoteId) -> None:
+        """Take our change back, unless it is gone or a person has put the event elsewhere. May be repeated.
 
         Raises:
             StaleVersion: the event changed meanwhile; read again.
         """
-        if self._order.kind is Kind.MOVE:
-            draft: EventDraft = self._order.draft_before()
-            self._writer.update(event.remote_id, draft, version=event.version)
-        else:
-            self._writer.delete(event.remote_id, version=event.version)
+        event = self._reader.find_event(remote_id)
+        if event is None:
+            return
+        if self._order.kind is not Kind.MOVE:
+            self._writer.delete(remote_id, version=event.version)
+        elif event.interval == self._order.interval:
+            self._writer.update(remote_id, self._order.draft_before(), version=event.version)
 
     def _check_time(self) -> Clear | Blocked:
         order = self._order
@@ -108,7 +110,7 @@ class Master:
         existing = self._find_made(events) if order.kind is Kind.BOOK else self._find_carried()
         if isinstance(existing, Reason):
             return Blocked(existing, evidence)
-        if evidence["events"]:
+        if evidence["events"] and order.takes_time:
             return Blocked(Reason.MASTER_BUSY, evidence, existing if self._must_undo(existing) else None)
         return Clear(existing, evidence)
 

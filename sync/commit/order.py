@@ -10,10 +10,20 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models.agents import Agent, Calendar
-from models.ledger import Appointment, Write
+from models.ledger import Appointment, RemoteLink, Write
 from models.proposals import Proposal
 from sync.conflicts import Buffers, Own
-from sync.domain import CalendarRef, EventDraft, Interval, Kind, RemoteEvent, RemoteId, Role, WriteKey
+from sync.domain import (
+    REFUSED_PREFIX,
+    CalendarRef,
+    EventDraft,
+    Interval,
+    Kind,
+    RemoteEvent,
+    RemoteId,
+    Role,
+    WriteKey,
+)
 from sync.errors import Malformed, NotFound
 from sync.records import buffers_of, calendar_ref
 
@@ -45,6 +55,11 @@ class Order:
     appointment_title: str
     remote_id: RemoteId | None
     remote_version: str | None
+
+    @property
+    def takes_time(self) -> bool:
+        """Whether it wants time that its appointment does not have yet; new words for an old time disturb nobody."""
+        return self.interval != self.before
 
     @property
     def own(self) -> Own:
@@ -100,12 +115,25 @@ def order_of(session: Session, proposal: Proposal, write: Write) -> Order:
         buffers=buffers,
         interval=None if kind is Kind.CANCEL else wanted,
         before=Interval(appointment.starts_at, appointment.ends_at) if appointment else None,
-        title=proposal.title,
+        title=title_of(session, proposal, appointment),
         appointment_id=write.appointment_id,
         appointment_title=appointment.title if appointment else "",
         remote_id=RemoteId(write.remote_id) if write.remote_id else None,
         remote_version=write.remote_version,
     )
+
+
+def title_of(session: Session, proposal: Proposal, appointment: Appointment | None) -> str:
+    """The title that is wished for: where the origin shows what it was last given, nobody has asked for another one."""
+    if appointment is not None and proposal.calendar_id is not None:
+        shown = session.scalar(
+            select(RemoteLink.title).where(
+                RemoteLink.appointment_id == appointment.id, RemoteLink.calendar_id == proposal.calendar_id
+            )
+        )
+        if shown == proposal.title:
+            return appointment.title
+    return proposal.title.removeprefix(REFUSED_PREFIX)
 
 
 def evidence_of(events: list[RemoteEvent], *, window: Interval, read_at: datetime, step: str) -> dict[str, Any]:

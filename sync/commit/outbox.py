@@ -15,7 +15,7 @@ from sync.commit.links import find_link, shown_title
 from sync.domain import Reason, Role
 from sync.records import select_calendars
 
-ANSWERED = (Reason.SLOT_TAKEN, Reason.MASTER_BUSY, Reason.MASTER_UNREADABLE, Reason.REJECTED)
+ANSWERED = (Reason.SLOT_TAKEN, Reason.MASTER_BUSY, Reason.MASTER_UNREADABLE, Reason.REJECTED, Reason.GONE)
 
 
 def queue_copies(session: Session, appointment: Appointment, proposal: Proposal) -> tuple[str, ...]:

@@ -7,17 +7,20 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from models.ledger import Appointment, Decision, RemoteLink, Slot, Write
+from models.agents import Calendar
+from models.ledger import Appointment, Decision, Slot, Write
 from models.proposals import Proposal
 from models.session import lock_agent
 from sync.commit import slots
-from sync.commit.links import find_link, link_event, link_origin, remember
+from sync.commit.links import appointment_of, find_link, link_event, link_origin, overtake, remember
+from sync.commit.notice import notice, notice_made
 from sync.commit.order import Order, wanted_of
 from sync.commit.outbox import queue_answer, queue_copies
 from sync.commit.outcome import Accepted, Refused
 from sync.domain import Interval, Kind, Reason, RemoteEvent, RemoteId, Removal
 from sync.errors import Contention
 from sync.failures import resolve_alert
+from sync.records import calendar_ref
 
 
 def progress(session: Session, order: Order, *, state: str, **values: Any) -> None:  # noqa: ANN401 - columns of Write
@@ -26,6 +29,7 @@ def progress(session: Session, order: Order, *, state: str, **values: Any) -> No
     Raises:
         Contention: another worker took over (the fence moved on); nothing was changed.
     """
+    lock_agent(session, order.agent_id)  # as every claim has it: else the two lock proposal and write in opposite order
     held = session.execute(
         update(Write)
         .where(Write.id == order.write_id, Write.fence == order.fence, Write.state == "due")
@@ -53,6 +57,8 @@ def settle(session: Session, order: Order, event: RemoteEvent | None) -> Accepte
     resolve_alert(session, f"commit:{order.master.id}")
     evidence = session.get_one(Write, order.write_id).evidence
     follow = accept(session, proposal, Reason.ACCEPTED, appointment=appointment, evidence=evidence)
+    if event is not None:
+        follow += notice(session, order.master, order.agent_id, [event.remote_id])
     return Accepted(Reason.ACCEPTED, follow)
 
 
@@ -67,7 +73,8 @@ def refuse(session: Session, order: Order, reason: Reason, *, evidence: dict[str
     if slot_id is not None:
         _give_back(session, order, session.get_one(Slot, slot_id))
     proposal = session.get_one(Proposal, order.proposal_id)
-    return refuse_unclaimed(session, proposal, reason, evidence=evidence)
+    refused = refuse_unclaimed(session, proposal, reason, evidence=evidence)
+    return Refused(reason, refused.follow + notice_made(session, order.master, order.agent_id, order.key))
 
 
 def accept(
@@ -82,20 +89,27 @@ def accept(
     _decide(session, proposal, reason, accepted=True, evidence=evidence or {}, appointment=appointment)
     if appointment is None:
         return ()
+    return _show_everywhere(session, proposal, appointment)
+
+
+def _show_everywhere(session: Session, proposal: Proposal, appointment: Appointment) -> tuple[str, ...]:
+    """Remember what the origin's event shows, and queue copies where the appointment is not shown as it is now."""
     link_origin(session, proposal, appointment)
     session.flush()
-    return queue_copies(session, appointment, proposal)
+    copies = queue_copies(session, appointment, proposal)
+    if proposal.calendar_id is None or proposal.remote_id is None:
+        return copies
+    calendar = session.get_one(Calendar, proposal.calendar_id)
+    return copies + notice(session, calendar_ref(calendar, calendar.agent), proposal.agent_id, [proposal.remote_id])
 
 
 def refuse_unclaimed(session: Session, proposal: Proposal, reason: Reason, *, evidence: dict[str, Any]) -> Refused:
     """Decide no for a proposal that holds nothing, and queue the answer to its origin."""
-    appointment = _appointment_of(session, proposal)
+    appointment = appointment_of(session, proposal)
     _decide(session, proposal, reason, accepted=False, evidence=evidence, appointment=appointment)
     if appointment is not None and reason is not Reason.STALE:
-        # The origin's event shows what was refused: remember that, and the copy is put back as the master has it.
-        link_origin(session, proposal, appointment)
-        session.flush()
-        return Refused(reason, queue_copies(session, appointment, proposal))
+        # The origin's event shows what was refused: once that is remembered, the copy is put back as the master has it.
+        return Refused(reason, _show_everywhere(session, proposal, appointment))
     return Refused(reason, queue_answer(session, proposal, reason))
 
 
@@ -157,7 +171,7 @@ def _book(session: Session, order: Order, proposal: Proposal, event: RemoteEvent
         origin=proposal.origin,
         starts_at=wanted.start,
         ends_at=wanted.end,
-        title=proposal.title,
+        title=order.title,
         attendees=proposal.attendees,
         version=1,
         state="confirmed",
@@ -175,7 +189,7 @@ def _move(session: Session, order: Order, proposal: Proposal, event: RemoteEvent
     if order.interval is not None:
         _take_new_slot(session, appointment, write.slot_id, order.interval)
         appointment.starts_at, appointment.ends_at = order.interval.start, order.interval.end
-    appointment.title = proposal.title
+    appointment.title = order.title
     if proposal.calendar_id is None or proposal.attendees:
         appointment.attendees = proposal.attendees
     appointment.version += 1
@@ -218,18 +232,8 @@ def cancel_appointment(session: Session, appointment: Appointment) -> None:
 def _link_master(
     session: Session, order: Order, appointment: Appointment, event: RemoteEvent, *, ours: bool | None
 ) -> None:
-    """The event may already show a newer human edit; the link keeps what we agreed, so that the job notices the edit."""
+    """The event may already show a newer human edit; the link keeps what we agreed, so that the edit is noticed."""
     link = link_event(session, appointment, calendar_id=order.master.id, event=event, ours=ours)
-    if order.interval is not None:
+    if order.interval is not None and (event.interval, event.title) != (order.interval, appointment.title):
         link.starts_at, link.ends_at, link.title = order.interval.start, order.interval.end, appointment.title
-
-
-def _appointment_of(session: Session, proposal: Proposal) -> Appointment | None:
-    if proposal.calendar_id is None:
-        return session.get(Appointment, proposal.appointment_id) if proposal.appointment_id else None
-    link = session.scalars(
-        select(RemoteLink).where(
-            RemoteLink.calendar_id == proposal.calendar_id, RemoteLink.remote_id == proposal.remote_id
-        )
-    ).one_or_none()
-    return session.get_one(Appointment, link.appointment_id) if link is not None else None
+        overtake(link)

@@ -31,7 +31,7 @@ class World:
     emulator: OutlookEmulator
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
-    def credentials(self, *, secret: str = "s3cret") -> OutlookCredentials:
+    def credentials(self, *, secret: str = "s3cret") -> OutlookCredentials:  # noqa: S107 - the emulator takes any
         return OutlookCredentials("tenant", "client", secret, base_url=f"{self.url}/v1.0", login_url=self.url)
 
     def service(self, *, timeout: tuple[float, float] = (5, 20)) -> OutlookService:

@@ -123,8 +123,8 @@ class TestUpdate:
         assert desk.client.find_event(created.remote_id) == updated
 
     def test_makes_a_whole_day_an_hour(self, desk: Desk) -> None:
-        day = {"start": datetime(2027, 3, 9, tzinfo=UTC), "end": datetime(2027, 3, 10, tzinfo=UTC)}
-        event = _found(desk, desk.types(**day, all_day=True))
+        day = datetime(2027, 3, 9, tzinfo=UTC)
+        event = _found(desk, desk.types(start=day, end=day + 24 * HOUR, all_day=True))
         assert desk.client.update(event.remote_id, draft(), version=event.version).interval == draft().interval
 
     def test_leaves_attendees_alone(self, desk: Desk) -> None:
@@ -198,7 +198,7 @@ def test_more_than_four_at_once_are_refused(desk: Desk) -> None:
     client = desk.world.service(timeout=(5, 5)).calendar(desk.ref)
     client.read_window(WINDOW)
     before = desk.world.books()["limits_exceeded"].get("concurrency", 0)
-    desk.fault("latency", seconds=0.4, times=5)
+    desk.fault("latency", seconds=0.8, times=5)
     with ThreadPoolExecutor(5) as pool:
         answers = [pool.submit(client.read_window, WINDOW) for _ in range(5)]
     assert [answer.result() for answer in answers] == [[]] * 5  # the fifth obeyed its Retry-After and came back

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import select, text, update
 
 from models.agents import Agent, Calendar
-from models.queries import ProposalRecord, find_proposal, list_appointments, list_due
+from models.queries import AppointmentRecord, ProposalRecord, find_proposal, list_appointments, list_due
 from models.session import Sessions, transaction
 from providers.memory import MemoryCalendar, MemoryCalendars
 from sync.commit.engine import CommitEngine
 from sync.commit.outcome import Outcome
 from sync.detect import Detector, Report
-from sync.domain import CalendarId, Interval, Job, ProposalId
+from sync.domain import CalendarId, Interval, Job, ProposalId, RemoteEvent
 from sync.intake import Request, receive
 
 TOMORROW = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=3)
@@ -24,6 +25,16 @@ def at(hour: float, minutes: float = 60) -> Interval:
     """An interval on the test's day: ``hour`` o'clock UTC, ``minutes`` long."""
     start = TOMORROW + timedelta(hours=hour)
     return Interval(start, start + timedelta(minutes=minutes))
+
+
+def shown(calendar: MemoryCalendar) -> list[Interval]:
+    """The busy times that a person sees."""
+    return sorted(event.interval for event in calendar.events() if event.blocks)
+
+
+def drag(calendar: MemoryCalendar, event: RemoteEvent, to: Interval) -> RemoteEvent:
+    """A person moves an event."""
+    return calendar.put(to, event.title, remote_id=event.remote_id, blocks=event.blocks)
 
 
 @dataclass
@@ -52,9 +63,10 @@ class World:
     def mirror(self) -> MemoryCalendar:
         return self.calendars.of("dana-mirror")
 
-    def add_agent(self, slug: str, *, mirrors: int = 1, buffer_minutes: int = 0) -> None:
+    def add_agent(self, slug: str, *, mirrors: int = 1, before: int = 0, after: int = 0) -> None:
+        """``before`` and ``after`` are the agent's buffers in minutes."""
         with transaction(self.app) as session:
-            agent = Agent(slug=slug, zone="America/Chicago", buffer_before_minutes=buffer_minutes)
+            agent = Agent(slug=slug, zone="America/Chicago", buffer_before_minutes=before, buffer_after_minutes=after)
             names = [f"{slug}-master", *(f"{slug}-mirror{n or ''}" for n in range(mirrors))]
             agent.calendars = [
                 Calendar(provider="memory", remote=name, role="mirror" if "mirror" in name else "master")
@@ -70,6 +82,26 @@ class World:
         self.requests += 1
         request = Request(f"key-{self.requests}", agent, interval, title, slot_version=slot_version)
         return receive(self.app, request).id
+
+    def add_mirror(self, remote: str, *, agent: str = "dana", **settings: str) -> MemoryCalendar:
+        with transaction(self.app) as session:
+            agent_id = session.scalars(select(Agent.id).where(Agent.slug == agent)).one()
+            calendar = Calendar(agent_id=agent_id, provider="memory", remote=remote, role="mirror", **settings)
+            session.add(calendar)
+            session.flush()
+            self.ids[remote] = CalendarId(calendar.id)
+        return self.calendars.of(remote)
+
+    def configure(self, calendar: str, **settings: str) -> None:
+        with transaction(self.app) as session:
+            session.execute(update(Calendar).where(Calendar.id == self.ids[calendar]).values(**settings))
+
+    def book(self, interval: Interval, title: str = "Demo") -> AppointmentRecord:
+        """A settled appointment that master and mirrors show."""
+        proposal = self.ask(interval, title)
+        self.quiesce()
+        assert self.reason(proposal) == "accepted"
+        return next(row for row in self.appointments() if row.id == self.story(proposal).appointment_id)
 
     def detect(self, job: Job, calendar: str) -> Report:
         return self.detector.run(job, self.ids[calendar])
@@ -98,6 +130,17 @@ class World:
         for _ in range(4):
             self.detect_all()
             self.settle()
+        assert self.detect_everything() == [], "the jobs never stop proposing"
+        assert self.due() == []
+
+    def detect_everything(self) -> list[ProposalId]:
+        """What the jobs propose now, whichever way round they run."""
+        turns = [(job, calendar) for calendar in self.ids for job in Job]
+        return [
+            proposal
+            for job, calendar in [*turns, *reversed(turns)]
+            for proposal in self.detect(job, calendar).proposals
+        ]
 
     def hurry(self) -> None:
         """Let every wait be over."""
@@ -108,6 +151,32 @@ class World:
     def expire_leases(self) -> None:
         with transaction(self.commit_sessions) as session:
             session.execute(text("UPDATE writes SET leased_until = clock_timestamp() - interval '1 second'"))
+
+    def sql(self, statement: str, **values: object) -> list[Any]:
+        """As the commit role, for looking and for turning back clocks."""
+        with transaction(self.commit_sessions) as session:
+            result = session.execute(text(statement), values)
+            return [tuple(row) for row in result] if result.returns_rows else []
+
+    def proposals(self) -> list[ProposalRecord]:
+        return [self.story(row[0]) for row in self.sql("SELECT id FROM proposals ORDER BY id")]
+
+    def reasons(self) -> list[tuple[str, str | None]]:
+        return [(record.kind, record.reason) for record in self.proposals()]
+
+    def alerts(self) -> list[tuple[str, str]]:
+        """Code and severity of every open alert."""
+        return self.sql("SELECT code, severity FROM alerts WHERE resolved_at IS NULL ORDER BY code")
+
+    def slots(self, *states: str) -> list[Interval]:
+        rows = self.sql(
+            "SELECT lower(during), upper(during) FROM slots WHERE state = ANY(:states) ORDER BY 1", states=list(states)
+        )
+        return [Interval(*row) for row in rows]
+
+    def appointments(self) -> list[AppointmentRecord]:
+        with transaction(self.app) as session:
+            return list_appointments(session)
 
     def due(self) -> list[str]:
         with transaction(self.app) as session:
@@ -123,12 +192,11 @@ class World:
         return self.story(proposal_id).reason
 
     def booked(self) -> list[Interval]:
-        with transaction(self.app) as session:
-            return [Interval(row.starts_at, row.ends_at) for row in list_appointments(session)]
+        return sorted(Interval(row.starts_at, row.ends_at) for row in self.appointments())
 
     def assert_in_step(self) -> None:
-        """P1 and P2: nothing overlaps in the ledger, and master and mirror show the appointments, once each."""
-        booked = self.booked()
-        shown = sorted(event.interval for event in self.mirror.events() if event.blocks)
-        assert sorted(event.interval for event in self.master.events() if event.blocks) == booked
-        assert shown == booked
+        """P1 and P2: no time is left held, and master and mirrors show the appointments, once each."""
+        assert self.slots("held") == []
+        assert set(self.slots("booked")) <= set(self.booked())
+        for name in self.ids:
+            assert (name, shown(self.calendars.of(name))) == (name, self.booked())

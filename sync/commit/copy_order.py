@@ -1,0 +1,139 @@
+"""What a following write in hand hands from step to step: values only, no row outlives its transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from models.agents import Agent, Calendar
+from models.ledger import Appointment, RemoteLink, Write
+from models.proposals import Proposal
+from models.session import database_now
+from sync.commit.links import draft_for, find_link
+from sync.commit.order import LEASE_SECONDS, master_of, wanted_of
+from sync.commit.outcome import Outcome, Skipped
+from sync.domain import REFUSED_PREFIX, CalendarRef, EventDraft, Interval, Reason, RemoteId, WriteKey
+from sync.errors import NotFound
+from sync.records import calendar_ref
+
+CANCELLED_PREFIX = "[cancelled] "
+REASONS = {
+    Reason.SLOT_TAKEN: "another appointment has this time",
+    Reason.MASTER_BUSY: "the main calendar is busy at this time",
+    Reason.MASTER_UNREADABLE: "the main calendar could not be read, so the time could not be confirmed",
+    Reason.REJECTED: "the main calendar refused the appointment",
+    Reason.GONE: "it was removed from the main calendar",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the calendar's event was last known to show."""
+
+    remote_id: RemoteId
+    version: str
+    interval: Interval
+    title: str
+    ours: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CopyOrder:
+    """A following write in hand. ``draft`` is None when the calendar should show nothing."""
+
+    write_id: int
+    fence: int
+    attempt: int
+    key: WriteKey
+    action: str
+    calendar: CalendarRef
+    master: CalendarRef
+    appointment_id: int | None
+    appointment_version: int
+    draft: EventDraft | None
+    carried: RemoteId | None
+    interval: Interval
+    shown: Shown | None
+
+
+def claim_write(session: Session, write_id: int) -> CopyOrder | Outcome:
+    """Take a following write in hand.
+
+    Raises:
+        NotFound: no such write.
+    """
+    write = session.scalars(select(Write).where(Write.id == write_id).with_for_update()).one_or_none()
+    if write is None:
+        message = f"no write {write_id}"
+        raise NotFound(message)
+    now = database_now(session)
+    if write.state != "due":
+        return Skipped(f"already {write.state}")
+    if write.not_before > now or (write.leased_until is not None and write.leased_until > now):
+        return Skipped("not due yet, or in another worker's hands")
+    write.fence, write.attempt = write.fence + 1, write.attempt + 1
+    write.leased_until = now + timedelta(seconds=LEASE_SECONDS)
+    return _mark_order(session, write) if write.action == "mark" else _copy_order(session, write)
+
+
+def _copy_order(session: Session, write: Write) -> CopyOrder:
+    appointment = session.get_one(Appointment, write.appointment_id)
+    calendar = session.get_one(Calendar, write.calendar_id)
+    master, _ = master_of(session, appointment.agent_id)
+    carrier = find_link(session, appointment_id=appointment.id, calendar_id=master.id)
+    link = find_link(session, appointment_id=appointment.id, calendar_id=calendar.id)
+    shown = _shown(link) if link is not None and not link.gone else None
+    confirmed = appointment.state == "confirmed"
+    return CopyOrder(
+        write_id=write.id,
+        fence=write.fence,
+        attempt=write.attempt,
+        key=WriteKey(write.key),
+        action="copy",
+        calendar=calendar_ref(calendar, session.get_one(Agent, calendar.agent_id)),
+        master=master,
+        appointment_id=appointment.id,
+        appointment_version=appointment.version,
+        draft=draft_for(appointment, calendar, ours=shown is None or shown.ours) if confirmed else None,
+        carried=RemoteId(carrier.remote_id) if carrier is not None else None,
+        interval=Interval(appointment.starts_at, appointment.ends_at),
+        shown=shown,
+    )
+
+
+def _mark_order(session: Session, write: Write) -> CopyOrder:
+    proposal = session.get_one(Proposal, write.proposal_id)
+    calendar = session.get_one(Calendar, write.calendar_id)
+    master, _ = master_of(session, proposal.agent_id)
+    interval = wanted_of(proposal)
+    shown = Shown(RemoteId(str(write.remote_id)), write.remote_version or "", interval, proposal.title, ours=False)
+    delete = calendar.on_refusal == "delete"
+    return CopyOrder(
+        write_id=write.id,
+        fence=write.fence,
+        attempt=write.attempt,
+        key=WriteKey(write.key),
+        action="mark",
+        calendar=calendar_ref(calendar, session.get_one(Agent, calendar.agent_id)),
+        master=master,
+        appointment_id=None,
+        appointment_version=0,
+        draft=None if delete else marked(shown, prefix=REFUSED_PREFIX, why=REASONS[Reason(write.reason or "")]),
+        carried=None,
+        interval=interval,
+        shown=shown,
+    )
+
+
+def _shown(link: RemoteLink) -> Shown:
+    return Shown(
+        RemoteId(link.remote_id), link.version, Interval(link.starts_at, link.ends_at), link.title, ours=link.ours
+    )
+
+
+def marked(shown: Shown, *, prefix: str, why: str) -> EventDraft:
+    """A person's own event, kept where it is, shown as free, with the reason (nobody's data is deleted by default)."""
+    return EventDraft(shown.interval, prefix + shown.title.removeprefix(prefix), f"watertight: {why}.", blocks=False)

@@ -1,0 +1,257 @@
+"""``watertight``: exit code 0 for success, 1 for a failure said in one sentence, 2 for wrong arguments."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+from sqlalchemy.exc import OperationalError, ProgrammingError
+
+from models import listings, queries
+from models.agents import Calendar
+from models.migrate import upgrade
+from models.session import make_engine, transaction
+from sync.domain import CalendarId
+from sync.errors import NotFound, WatertightError
+from sync.failures import resolve_alert
+from workers import observability
+from workers.agents_file import read_agents, store_agents
+from workers.embedded import EmbeddedError
+from workers.emulate import PROVIDERS, serve
+from workers.listing import AsJson, show, show_story
+from workers.manual import JobName, run_by_hand
+from workers.settings import Settings, SettingsError, load
+from workers.supervisor import NotReady
+from workers.wiring import Runtime, build
+
+EXPECTED = (SettingsError, EmbeddedError, NotReady, WatertightError, OSError, ValueError)
+
+app = typer.Typer(
+    name="watertight",
+    help="One master calendar per agent; every other system only proposes. Nobody is booked twice.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+agents = typer.Typer(help="Who has which calendars.", no_args_is_help=True)
+calendars = typer.Typer(help="The calendars and how fresh our picture of them is.", no_args_is_help=True)
+failures = typer.Typer(help="Runs that gave up (dead letters).", no_args_is_help=True)
+alerts = typer.Typer(help="What somebody must know.", no_args_is_help=True)
+schedule = typer.Typer(help="When beat runs what.", no_args_is_help=True)
+for name, group in (
+    ("agents", agents),
+    ("calendars", calendars),
+    ("failures", failures),
+    ("alerts", alerts),
+    ("schedule", schedule),
+):
+    app.add_typer(group, name=name)
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        app()
+    except EXPECTED as error:
+        _fail(str(error))
+    except (OperationalError, ProgrammingError) as error:
+        _fail(_database_sentence(error))
+
+
+@app.command()
+def up() -> None:
+    """Start everything here: database, broker, emulators (unless real credentials are set), workers, beat, Flower, web."""
+    from workers.up import running  # noqa: PLC0415 - `watertight --help` should not load the whole stack
+
+    settings = load()
+    with _stoppable(), running(settings, log=_line) as run:
+        _line("watertight", f"web     {run.web}")
+        _line("watertight", f"flower  {run.flower}")
+        for provider, url in run.emulators.items():
+            _line("watertight", f"{provider:<7} {url} (emulated)")
+        _line("watertight", "ready; Ctrl-C stops everything")
+        while True:
+            run.keep()
+            time.sleep(1)
+
+
+@app.command()
+def demo(
+    seconds: Annotated[float | None, typer.Option(min=10, help="How long; without it until Ctrl-C.")] = None,
+    json: AsJson = False,  # noqa: FBT002 - a command-line flag
+) -> None:
+    """Watch two prospects race for one hour, then steady traffic, then a verdict. Exit code 1 if a promise broke."""
+    from workers.demo import run_demo  # noqa: PLC0415 - as above
+
+    with _stoppable():
+        code = run_demo(load(), seconds=seconds, as_json=json)
+    raise typer.Exit(code)
+
+
+@app.command()
+def emulate(
+    provider: Annotated[str, typer.Argument(help=f"One of: {', '.join(PROVIDERS)}.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free port.")] = 0,
+    journal: Annotated[Path | None, typer.Option(help="Keep the calendars in this file.")] = None,
+) -> None:
+    """Serve one vendor's emulator on loopback, with /_control to play with it."""
+    if provider not in PROVIDERS:
+        raise typer.BadParameter(
+            f"unknown provider {provider!r}: known are {', '.join(PROVIDERS)}", param_hint="PROVIDER"
+        )
+    serve(provider, port=port, journal=journal, announce=lambda url: _line(provider, url))
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to the newest tables and grants. Safe to run again, and by several at once."""
+    engine = make_engine(load().owner_database())
+    upgrade(engine)
+    engine.dispose()
+    _line("watertight", "the database is up to date")
+
+
+@agents.command("import")
+def import_agents(file: Annotated[Path, typer.Argument(help="YAML or TOML; see docs/agents.md.")]) -> None:
+    """Add agents and their calendars, or update them; all or nothing."""
+    entries = read_agents(file)
+    added, updated = store_agents(_runtime().sessions, entries)
+    _line("watertight", f"{added} agents added, {updated} updated")
+
+
+@agents.command("list")
+def list_agents(json: AsJson = False) -> None:  # noqa: FBT002 - a command-line flag
+    """Every agent with zone and calendars."""
+    rows: dict[str, dict[str, object]] = {}
+    for calendar in _calendars():
+        row = rows.setdefault(calendar.agent, {"agent": calendar.agent, "zone": calendar.zone, "calendars": []})
+        names = row["calendars"]
+        if isinstance(names, list):
+            names.append(f"{calendar.provider} {calendar.role}")
+    show(list(rows.values()), as_json=json)
+
+
+@calendars.command("list")
+def list_calendars(json: AsJson = False) -> None:  # noqa: FBT002 - a command-line flag
+    """Every calendar with its events and the time of each job's last complete read."""
+    show([asdict(calendar) for calendar in _calendars()], as_json=json)
+
+
+@calendars.command()
+def release(calendar_id: int) -> None:
+    """Let the jobs go on with a calendar that was stopped for a human."""
+    with transaction(_runtime().sessions) as session:
+        calendar = session.get(Calendar, calendar_id, with_for_update=True)
+        if calendar is None:
+            message = f"no calendar {calendar_id}"
+            raise NotFound(message)
+        calendar.stopped_code = None
+        resolve_alert(session, f"stopped:{calendar_id}")
+    _line("watertight", f"calendar {calendar_id} is released")
+
+
+@app.command()
+def sync(
+    job: Annotated[JobName, typer.Argument(help="Which job.")],
+    calendar: Annotated[int | None, typer.Option(help="Only this calendar id.")] = None,
+    dry_run: Annotated[bool, typer.Option(help="Print what it would propose; write nothing.")] = False,  # noqa: FBT002
+    json: AsJson = False,  # noqa: FBT002 - a command-line flag
+) -> None:
+    """Run one job by hand, now, in this process."""
+    runtime = _runtime()
+    chosen = [CalendarId(row.id) for row in _calendars() if calendar in {None, row.id}]
+    if not chosen:
+        message = (
+            f"no calendar {calendar}" if calendar is not None else "no calendars yet: watertight agents import FILE"
+        )
+        raise NotFound(message)
+    rows = run_by_hand(runtime, job, chosen, preview=dry_run)
+    show(rows, as_json=json)
+    if any(row["error"] for row in rows):
+        raise typer.Exit(1)
+
+
+@app.command()
+def explain(proposal: int, json: AsJson = False) -> None:  # noqa: FBT002 - a command-line flag
+    """Why a proposal was decided as it was: what was read, when, and what was in the way."""
+    with transaction(_runtime().sessions) as session:
+        story = queries.find_proposal(session, proposal)
+    if story is None:
+        message = f"no proposal {proposal}"
+        raise NotFound(message)
+    show_story(story, as_json=json)
+
+
+@failures.command("list")
+def list_failures(json: AsJson = False) -> None:  # noqa: FBT002 - a command-line flag
+    """Open dead letters, newest first."""
+    with transaction(_runtime().sessions) as session:
+        show(listings.list_dead_letters(session), as_json=json)
+
+
+@alerts.command("list")
+def list_alerts(json: AsJson = False) -> None:  # noqa: FBT002 - a command-line flag
+    """Open alerts, newest first."""
+    with transaction(_runtime().sessions) as session:
+        show(listings.list_alerts(session), as_json=json)
+
+
+@schedule.command("list")
+def list_schedule(json: AsJson = False) -> None:  # noqa: FBT002 - a command-line flag
+    """Every beat entry with its period and next run."""
+    with transaction(_runtime().sessions) as session:
+        show(listings.list_schedule(session), as_json=json)
+
+
+def _runtime(settings: Settings | None = None) -> Runtime:
+    settings = settings or load()
+    observability.configure("WARNING")
+    return build(settings)
+
+
+def _calendars() -> list[listings.CalendarRecord]:
+    with transaction(_runtime().sessions) as session:
+        return listings.list_calendars(session)
+
+
+def _line(name: str, line: str) -> None:
+    """One stream, each line with its process's name."""
+    sys.stdout.write(f"{name:<18} {line}\n")
+    sys.stdout.flush()
+
+
+def _fail(sentence: str) -> NoReturn:
+    sys.stderr.write(f"watertight: {sentence}\n")
+    sys.exit(1)
+
+
+def _database_sentence(error: OperationalError | ProgrammingError) -> str:
+    cause = " ".join(str(error.orig).split())
+    hint = "; is it migrated? (watertight migrate)" if isinstance(error, ProgrammingError) else ""
+    return f"the database refused: {cause}{hint}"
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Ctrl-C and SIGTERM both end the block in order; the program then ends with success."""
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        _line("watertight", "stopped")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""Which processes make up the stack, and what each is told (design §8)."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from workers.app import HEARTBEATS
+from workers.embedded import Stack
+from workers.settings import Settings
+from workers.supervisor import Program
+
+LOOPBACK = "127.0.0.1"
+EMULATED = ("outlook", "google")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A port of ours on loopback, chosen once, so that a restarted child comes back where its clients look for it."""
+
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://{LOOPBACK}:{self.port}"
+
+    @classmethod
+    def choose(cls, wanted: int = 0) -> Address:
+        """The wanted port, or any free one for 0.
+
+        Raises:
+            OSError: the wanted port is taken.
+        """
+        with socket.create_server((LOOPBACK, wanted)) as listener:
+            return cls(listener.getsockname()[1])
+
+
+def environment(settings: Settings, stack: Stack) -> dict[str, str]:
+    """What every child is told: where things are, and the periods. Who may commit is told to the commit worker alone."""
+    told = {
+        "STATE_DIR": str(settings.state_dir.resolve()),
+        "DATABASE_URL": stack.database_url,
+        "COMMIT_DATABASE_URL": "",
+        "OWNER_DATABASE_URL": "",
+        "BROKER_URL": stack.broker_url,
+        "LOG_LEVEL": settings.log_level,
+    }
+    for name in ("new_every", "cancel_every", "update_every", "resume_every", "job_threads"):
+        told[name.upper()] = str(getattr(settings, name))
+    for name in ("outlook_tenant_id", "outlook_client_id", "outlook_base_url", "outlook_login_url"):
+        told[name.upper()] = getattr(settings, name) or ""
+    for name in ("google_service_account_file", "google_base_url", "google_token_uri"):
+        told[name.upper()] = str(getattr(settings, name) or "")
+    if settings.outlook_client_secret is not None:
+        told["OUTLOOK_CLIENT_SECRET"] = settings.outlook_client_secret.get_secret_value()
+    return {f"WATERTIGHT_{name}": value for name, value in told.items()}
+
+
+def emulator(provider: str, *, address: Address, settings: Settings) -> Program:
+    """One vendor's emulator, its calendars journalled in the state directory."""
+    journal = settings.state_dir.resolve() / "emulators" / f"{provider}.jsonl"
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    command = ("emulate", provider, "--port", str(address.port), "--journal", str(journal))
+    ready = answers(f"{address.url}/_control/requests")
+    return Program(f"emulator-{provider}", (sys.executable, "-m", "workers.cli", *command), {}, ready)
+
+
+def workers(settings: Settings, stack: Stack, env: dict[str, str]) -> list[Program]:
+    """One worker per queue group: threads for the jobs, which wait for networks, and prefork for commits."""
+    threads = str(settings.job_threads)
+    jobs = [
+        _worker(queue, settings, env, "--pool", "threads", "--concurrency", threads)
+        for queue in ("new", "cancel", "update")
+    ]
+    upkeep = _worker("upkeep", settings, env, "--pool", "threads", "--concurrency", "2")
+    committing = {**env, "WATERTIGHT_COMMIT_DATABASE_URL": stack.commit_database_url}
+    processes = str(settings.commit_processes)
+    commit = _worker("commit", settings, committing, "--pool", "prefork", "--concurrency", processes)
+    return [commit, *jobs, upkeep]
+
+
+def beat(settings: Settings, env: dict[str, str]) -> Program:
+    return Program("beat", _celery("beat", "--pidfile="), env, _alive("beat", settings))
+
+
+def flower(settings: Settings, address: Address, env: dict[str, str]) -> Program:
+    """Flower keeps what it saw between runs; it is a viewer, not the record."""
+    database = settings.state_dir.resolve() / "flower.db"
+    options = (
+        "--address=127.0.0.1",
+        f"--port={address.port}",
+        "--persistent=True",
+        f"--db={database}",
+        "--state_save_interval=10000",
+    )
+    return Program("flower", _celery("flower", *options), env, answers(f"{address.url}/healthcheck"))
+
+
+def web(address: Address, env: dict[str, str]) -> Program:
+    command = (sys.executable, "-m", "uvicorn", "--factory", "workers.web.app:create_app")
+    options = ("--host", LOOPBACK, "--port", str(address.port), "--no-access-log", "--log-level", "warning")
+    return Program("web", (*command, *options), env, answers(f"{address.url}/healthz"))
+
+
+def answers(url: str) -> Callable[[], bool]:
+    """Ready when the address answers 200."""
+
+    def ready() -> bool:
+        try:
+            with urllib.request.urlopen(url, timeout=1) as response:  # noqa: S310 - our own http address
+                return bool(response.status == 200)  # noqa: PLR2004 - OK
+        except urllib.error.URLError:
+            return False
+
+    return ready
+
+
+def _worker(queue: str, settings: Settings, env: dict[str, str], *options: str) -> Program:
+    command = _celery("worker", "-Q", queue, "-n", f"{queue}@%h", "--without-gossip", "--without-mingle", *options)
+    return Program(queue, command, env, _alive(queue, settings))
+
+
+def _celery(*arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", "celery", "-A", "workers.app", *arguments)
+
+
+def _alive(name: str, settings: Settings) -> Callable[[], bool]:
+    """Ready when the heartbeat file is younger than this run."""
+    file: Path = settings.state_dir.resolve() / HEARTBEATS / name
+    since = time.time()
+    return lambda: file.exists() and file.stat().st_mtime >= since
