@@ -126,6 +126,13 @@ class World:
         message = f"never quiet: {self.due()}"
         raise AssertionError(message)
 
+    def settle_some(self, rounds: int = 3) -> None:
+        """Work on what is due a few times, although what a person did on the master may still have to be noticed."""
+        for _ in range(rounds):
+            self.hurry()
+            for reference in self.due():
+                self.engine.commit(reference)
+
     def quiesce(self) -> None:
         for _ in range(4):
             self.detect_all()
