@@ -1,7 +1,5 @@
 """Celery's settings: data only, with a reason for each. Addresses and periods come from ``WATERTIGHT_*`` (workers/settings.py)."""
 
-from kombu.entity import Exchange, Queue
-
 # --- Messages carry ids and JSON, nothing else (P12); a worker refuses everything it does not expect.
 accept_content = ["json"]
 task_serializer = "json"
@@ -24,7 +22,13 @@ worker_eta_task_limit = 1000  # messages with a countdown bypass the prefetch li
 # --- One queue per job, so none can stop another (P9). A misspelt queue is an error, not a queue that nobody reads.
 task_default_queue = "upkeep"
 # Each has an exchange and key of its own: left out, all would share the default ones, and every message reach every queue.
-task_queues = [Queue(name, Exchange(name), routing_key=name) for name in ("new", "cancel", "update", "commit", "upkeep")]
+task_queues = {
+    "new": {"exchange": "new", "binding_key": "new"},
+    "cancel": {"exchange": "cancel", "binding_key": "cancel"},
+    "update": {"exchange": "update", "binding_key": "update"},
+    "commit": {"exchange": "commit", "binding_key": "commit"},
+    "upkeep": {"exchange": "upkeep", "binding_key": "upkeep"},
+}
 task_create_missing_queues = False
 task_routes = {
     "NewAppointmentSync": {"queue": "new"},

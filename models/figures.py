@@ -50,7 +50,11 @@ def get_newest_proposal(session: Session) -> int:
 def list_proposals(session: Session, *, after: int, newest: int | None = None) -> list[ProposalFigure]:
     """Proposals with a higher id than ``after``, newest first; at most ``newest`` of them if given."""
     columns = (Proposal, Agent.slug, Agent.zone, Decision, _shown_at(), _has_open_copy())
-    query = select(*columns).join(Agent, Agent.id == Proposal.agent_id).outerjoin(Decision)
+    query = (
+        select(*columns)
+        .join(Agent, Agent.id == Proposal.agent_id)
+        .outerjoin(Decision, Decision.proposal_id == Proposal.id)
+    )
     rows = session.execute(query.where(Proposal.id > after).order_by(Proposal.id.desc()).limit(newest))
     return [
         _proposal_figure(
@@ -130,7 +134,8 @@ def list_bookings(session: Session, *, start: datetime, end: datetime) -> list[B
     """Confirmed appointments that overlap ``[start, end)``, earliest first."""
     rows = session.execute(
         select(Appointment, Agent.slug, Slot.state)
-        .join(Agent)
+        .select_from(Appointment)
+        .join(Agent, Agent.id == Appointment.agent_id)
         .outerjoin(Slot, Slot.id == Appointment.slot_id)
         .where(Appointment.state == "confirmed", Appointment.starts_at < end, Appointment.ends_at > start)
         .order_by(Appointment.starts_at, Appointment.id)

@@ -67,6 +67,17 @@ def list_linked_ids(session: Session, calendar_id: int, remote_ids: Collection[s
     )
 
 
+def list_linked_after(session: Session, calendar_id: int, moment: datetime) -> set[str]:
+    """Events of this calendar that were agreed to end after ``moment``."""
+    return set(
+        session.scalars(
+            select(RemoteLink.remote_id).where(
+                RemoteLink.calendar_id == calendar_id, RemoteLink.ends_at > moment, ~RemoteLink.gone
+            )
+        )
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class WriteRecord:
     """A write of ours by its key. ``vain`` says that it came to nothing, so an event it made should not exist."""

@@ -213,6 +213,10 @@ class MemoryCalendars:
     def of(self, remote: str) -> MemoryCalendar:
         return self._calendars.setdefault(remote, MemoryCalendar(remote))
 
+    def use(self, calendar: MemoryCalendar) -> None:
+        """Let a special one stand in for the calendar of its name."""
+        self._calendars[calendar.name] = calendar
+
     def reader(self, calendar: CalendarRef) -> MemoryCalendar:
         return self.of(calendar.remote)
 

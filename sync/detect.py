@@ -10,14 +10,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from models.agents import Agent, Calendar
 from models.feeds import Cursor, Sighting
+from models.queries import list_linked_after
 from models.session import Sessions, database_now, lock_calendar, transaction
-from sync.changes import Seen, Wish, is_mass_change, is_newer, last_of_each, live_in, plan_proposals
+from sync.changes import Wish, is_mass_change, is_newer, last_of_each, live_in, plan_proposals
 from sync.domain import (
     CalendarId,
     CalendarRef,
@@ -239,15 +240,26 @@ class Detector:
         lock_calendar(session, claim.ref.id)
         quarantine(session, claim.ref.id, read.unparsed)
         rows = {row.remote_id: row for row in _sightings(session, claim.ref.id, read.changes)}
-        batch: list[Seen] = []
         for remote_id, change in read.changes.items():
             row = rows.get(remote_id)
             if row is None or is_newer(change, seen_of(row)):
-                row = store_sighting(session, claim.ref.id, change, row=row)
-            batch.append(seen_of(row))
+                rows[remote_id] = store_sighting(session, claim.ref.id, change, row=row)
         session.flush()
+        batch = [seen_of(row) for row in [*rows.values(), *_unshown(session, claim, read)]]
         known = load_known(session, claim.ref.id, batch)
         return plan_proposals(claim.job, batch, known, calendar_id=claim.ref.id, now=claim.now)
+
+
+def _unshown(session: Session, claim: _Claim, read: _Read) -> list[Sighting]:
+    """What a full read cannot show, and another job's may have found first: events that are gone or left the window."""
+    if not read.full:
+        return []
+    linked = list_linked_after(session, claim.ref.id, read.window.start)
+    query = select(Sighting).where(
+        Sighting.calendar_id == claim.ref.id,
+        or_(Sighting.ends_at > read.window.start, Sighting.remote_id.in_(linked)),
+    )
+    return [row for row in session.scalars(query) if row.remote_id not in read.changes]
 
 
 def _sightings(session: Session, calendar_id: CalendarId, ids: Iterable[RemoteId] | None) -> list[Sighting]:

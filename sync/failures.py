@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from sqlalchemy import func, update
+from sqlalchemy import func, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -51,7 +51,7 @@ def record_dead_letter(session: Session, task: str, *, reference: str, error: Ba
     session.execute(
         row.on_conflict_do_update(
             index_elements=["task", "reference", "code"],
-            index_where=DeadLetter.state == "open",
+            index_where=text("state = 'open'"),  # spelt out: a bound value cannot name a partial index once prepared
             set_={"times": DeadLetter.times + 1, "last_seen": func.clock_timestamp(), "excerpt": row.excluded.excerpt},
         )
     )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import tomllib
 import zoneinfo
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-from sqlalchemy import select
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from models.agents import Agent, Calendar
@@ -19,6 +20,7 @@ from sync.domain import Role
 from sync.errors import Malformed
 
 Item = TypeVar("Item")
+SHOWN_ERRORS = 5
 
 
 def _known_zone(name: str) -> str:
@@ -32,7 +34,7 @@ class CalendarEntry(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     provider: Provider
-    remote: str = Field(min_length=1)
+    remote: Annotated[str, StringConstraints(min_length=1, max_length=1000, strip_whitespace=True)]
     role: Role
     on_refusal: Literal["mark", "leave", "delete"] = "mark"
     shows: Literal["title", "busy"] = "title"
@@ -64,11 +66,21 @@ class AgentsFile(BaseModel):
     @model_validator(mode="after")
     def _everything_once(self) -> Self:
         slugs = [agent.slug for agent in self.agents]
-        feeds = [(calendar.provider, calendar.remote) for agent in self.agents for calendar in agent.calendars]
+        feeds = [(calendar.provider, calendar.remote.lower()) for agent in self.agents for calendar in agent.calendars]
         for name in [*_repeated(slugs), *(f"{provider} {remote}" for provider, remote in _repeated(feeds))]:
             message = f"{name} appears twice"
             raise ValueError(message)
         return self
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML allows a key twice and keeps the last, so half of what was written would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in _repeated(keys):
+            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} appears twice", node.start_mark)
+        return super().construct_mapping(node, deep=deep)
 
 
 def read_agents(file: Path) -> AgentsFile:
@@ -77,17 +89,32 @@ def read_agents(file: Path) -> AgentsFile:
     Raises:
         Malformed: it cannot be read, or a field is wrong; names the field.
     """
-    try:
-        content = file.read_text(encoding="utf-8")
-        raw: Any = tomllib.loads(content) if file.suffix == ".toml" else yaml.safe_load(content)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, yaml.YAMLError) as error:
-        raise Malformed(str(file), " ".join(str(error).split())) from None
+    raw = _parse(file)
+    if not isinstance(raw, dict):
+        raise Malformed("agents", f"{file} has no such key; see docs/agents.md")
     try:
         return AgentsFile.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "agents"
-        raise Malformed(where, first["msg"].removeprefix("Value error, ")) from None
+        wrong = [(".".join(map(str, item["loc"])) or "agents", item["msg"]) for item in error.errors()]
+        (field, reason), *others = [(field, reason.removeprefix("Value error, ")) for field, reason in wrong]
+        more = [f"{field}: {reason}" for field, reason in others[: SHOWN_ERRORS - 1]]
+        raise Malformed(field, "; ".join([reason, *more])) from None
+
+
+def _parse(file: Path) -> object:
+    try:
+        content = file.read_text(encoding="utf-8")
+        if file.suffix.lower() == ".toml":
+            return tomllib.loads(content)
+        return yaml.load(content, _StrictLoader)  # noqa: S506 - a SafeLoader
+    except OSError as error:
+        raise Malformed(str(file), f"cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise Malformed(str(file), "is not UTF-8 text") from None
+    except (tomllib.TOMLDecodeError, yaml.YAMLError) as error:
+        kind = "TOML" if isinstance(error, tomllib.TOMLDecodeError) else "YAML"
+        cause = " ".join(str(error).replace('in "<unicode string>", ', "").split())
+        raise Malformed(str(file), f"is not {kind}: {cause}") from None
 
 
 def store_agents(sessions: Sessions, entries: AgentsFile) -> tuple[int, int]:
@@ -117,7 +144,9 @@ def _store_agent(session: Session, entry: AgentEntry) -> bool:
 
 def _store_calendar(session: Session, agent: Agent, entry: CalendarEntry) -> None:
     row = session.scalars(
-        select(Calendar).where(Calendar.provider == entry.provider.value, Calendar.remote == entry.remote)
+        select(Calendar).where(
+            Calendar.provider == entry.provider.value, func.lower(Calendar.remote) == entry.remote.lower()
+        )
     ).one_or_none()
     where = f"agents.{agent.slug}.calendars.{entry.provider} {entry.remote}"
     if row is None:

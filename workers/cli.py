@@ -7,13 +7,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from psycopg import errors as refusals
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from models import listings, queries
 from models.agents import Calendar
@@ -26,13 +26,16 @@ from workers import observability
 from workers.agents_file import read_agents, store_agents
 from workers.embedded import EmbeddedError
 from workers.emulate import PROVIDERS, serve
-from workers.listing import AsJson, show, show_story
+from workers.listing import AsJson, show, show_calendars, show_story
 from workers.manual import JobName, run_by_hand
 from workers.settings import Settings, SettingsError, load
 from workers.supervisor import NotReady
 from workers.wiring import Runtime, build
 
-EXPECTED = (SettingsError, EmbeddedError, NotReady, WatertightError, OSError, ValueError)
+EXPECTED = (SettingsError, EmbeddedError, NotReady, WatertightError, ValueError)
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+BIGGEST = 2**63 - 1  # of a bigint
+BIGGEST_CALENDAR = 2**31 - 1
 
 app = typer.Typer(
     name="watertight",
@@ -60,10 +63,12 @@ def main() -> None:
     """The console script."""
     try:
         app()
+    except SQLAlchemyError as error:
+        _fail(_database_sentence(error))
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except EXPECTED as error:
         _fail(str(error))
-    except (OperationalError, ProgrammingError) as error:
-        _fail(_database_sentence(error))
 
 
 @app.command()
@@ -98,7 +103,7 @@ def demo(
 
 @app.command()
 def emulate(
-    provider: Annotated[str, typer.Argument(help=f"One of: {', '.join(PROVIDERS)}.")],
+    provider: Annotated[str, typer.Argument(metavar="PROVIDER", help=f"One of: {', '.join(PROVIDERS)}.")],
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free port.")] = 0,
     journal: Annotated[Path | None, typer.Option(help="Keep the calendars in this file.")] = None,
 ) -> None:
@@ -120,7 +125,9 @@ def migrate() -> None:
 
 
 @agents.command("import")
-def import_agents(file: Annotated[Path, typer.Argument(help="YAML or TOML; see docs/agents.md.")]) -> None:
+def import_agents(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="YAML or TOML; see docs/agents.md.")],
+) -> None:
     """Add agents and their calendars, or update them; all or nothing."""
     entries = read_agents(file)
     added, updated = store_agents(_runtime().sessions, entries)
@@ -142,11 +149,13 @@ def list_agents(json: AsJson = False) -> None:  # noqa: FBT002 - a command-line 
 @calendars.command("list")
 def list_calendars(json: AsJson = False) -> None:  # noqa: FBT002 - a command-line flag
     """Every calendar with its events and the time of each job's last complete read."""
-    show([asdict(calendar) for calendar in _calendars()], as_json=json)
+    show_calendars(_calendars(), as_json=json)
 
 
 @calendars.command()
-def release(calendar_id: int) -> None:
+def release(
+    calendar_id: Annotated[int, typer.Argument(metavar="ID", min=1, max=BIGGEST_CALENDAR, help="See calendars list.")],
+) -> None:
     """Let the jobs go on with a calendar that was stopped for a human."""
     with transaction(_runtime().sessions) as session:
         calendar = session.get(Calendar, calendar_id, with_for_update=True)
@@ -160,9 +169,9 @@ def release(calendar_id: int) -> None:
 
 @app.command()
 def sync(
-    job: Annotated[JobName, typer.Argument(help="Which job.")],
-    calendar: Annotated[int | None, typer.Option(help="Only this calendar id.")] = None,
-    dry_run: Annotated[bool, typer.Option(help="Print what it would propose; write nothing.")] = False,  # noqa: FBT002
+    job: Annotated[JobName, typer.Argument(metavar="JOB", help=f"One of: {', '.join(JobName)}.")],
+    calendar: Annotated[int | None, typer.Option(metavar="ID", help="Only this one; see calendars list.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what it would propose; write nothing.")] = False,  # noqa: FBT002
     json: AsJson = False,  # noqa: FBT002 - a command-line flag
 ) -> None:
     """Run one job by hand, now, in this process."""
@@ -180,7 +189,10 @@ def sync(
 
 
 @app.command()
-def explain(proposal: int, json: AsJson = False) -> None:  # noqa: FBT002 - a command-line flag
+def explain(
+    proposal: Annotated[int, typer.Argument(metavar="PROPOSAL", min=1, max=BIGGEST, help="Its number.")],
+    json: AsJson = False,  # noqa: FBT002 - a command-line flag
+) -> None:
     """Why a proposal was decided as it was: what was read, when, and what was in the way."""
     with transaction(_runtime().sessions) as session:
         story = queries.find_proposal(session, proposal)
@@ -233,20 +245,33 @@ def _fail(sentence: str) -> NoReturn:
     sys.exit(1)
 
 
-def _database_sentence(error: OperationalError | ProgrammingError) -> str:
-    cause = " ".join(str(error.orig).split())
-    hint = "; is it migrated? (watertight migrate)" if isinstance(error, ProgrammingError) else ""
-    return f"the database refused: {cause}{hint}"
+def _database_sentence(error: SQLAlchemyError) -> str:
+    """What the server said in its first line; the rest may quote rows."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(cause, refusals.UndefinedTable | refusals.UndefinedColumn):
+        return "the database is not migrated: watertight migrate"
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()] or [type(cause).__name__]
+    said = lines[0].removeprefix("connection failed: ").rstrip(".")
+    if 'role "watertight_' in said:
+        return f"the database is not migrated (watertight migrate), or this user may not take its roles: {said}"
+    return (
+        f"the database cannot be used: {said}"
+        if isinstance(error, OperationalError)
+        else f"the database refused: {said}"
+    )
 
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """Ctrl-C and SIGTERM both end the block in order; the program then ends with success."""
+    """Ctrl-C, SIGTERM and a closed terminal end the block in order; the program then ends with success."""
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
+        for one in STOPS:
+            signal.signal(one, signal.SIG_IGN)  # a second one must not break the orderly stop
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, stop)
+    for one in STOPS:
+        signal.signal(one, stop)
     try:
         yield
     except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
@@ -11,11 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError
 
 from models.figures import get_newest_proposal
 from models.listings import list_calendars
 from models.session import transaction
+from providers.registry import connect
+from workers import observability
 from workers import verdict as judging
 from workers.diary import Diary
 from workers.picture import take_picture
@@ -29,7 +32,8 @@ from workers.verdict import Verdict
 from workers.view import Screen
 
 PERIODS = {"new_every": 2.0, "cancel_every": 3.0, "update_every": 3.0, "resume_every": 2.0}
-QUIET_SECONDS = 60.0
+STANDSTILL_SECONDS = 120.0  # longer than a commit lease (90 s): what a killed worker had in hand waits for its end
+MOST_QUIET_SECONDS = 300.0
 RESERVE_SHARE, LEAST_RESERVE, MOST_RESERVE = 0.3, 5.0, 20.0  # of the time, kept for settling
 TICK_SECONDS = 0.5
 ENDLESS_PACE = 3.0  # without an end the calendars would fill up
@@ -62,6 +66,10 @@ def _log(settings: Settings, screen: Screen) -> Iterator[Log]:
     """Every line of every process goes to ``demo.log``; what matters also to the screen."""
     settings.state_dir.mkdir(parents=True, exist_ok=True)
     with (settings.state_dir / "demo.log").open("a", encoding="utf-8", buffering=1) as file:
+        observability.configure("WARNING")
+        for handler in logging.getLogger().handlers:
+            if isinstance(handler, logging.StreamHandler):
+                handler.setStream(file)
 
         def log(name: str, line: str) -> None:
             file.write(f"{name:<18} {line}\n")
@@ -86,6 +94,7 @@ class _Demo:
     diary: Diary = field(default_factory=Diary)
     act: str = "starting"
     began: float = field(default_factory=time.monotonic)
+    waiting: int = 0
 
     def play(self, seconds: float | None) -> Verdict:
         """The acts in order. Ctrl-C ends the traffic early; a second one ends everything."""
@@ -114,7 +123,9 @@ class _Demo:
         with transaction(self.run.sessions) as session:
             calendars = list_calendars(session)
         pace = ENDLESS_PACE if seconds is None else 1.0
-        traffic = Traffic(self.run, calendars, diary=self.diary, seed=self.seed, pace=pace)
+        traffic = Traffic(
+            self.run, calendars, diary=self.diary, seed=self.seed, waiting=lambda: self.waiting, pace=pace
+        )
         try:
             self._tick_until(lambda: seconds is not None and self._elapsed() >= seconds - _reserve(seconds))
         finally:
@@ -123,7 +134,8 @@ class _Demo:
 
     def _quiet(self) -> Quiet:
         self._say("act 3: quiet")
-        return self._while(lambda: await_quiet(self.run.sessions, timeout=QUIET_SECONDS))
+        sessions = self.run.sessions
+        return self._while(lambda: await_quiet(sessions, standstill=STANDSTILL_SECONDS, at_most=MOST_QUIET_SECONDS))
 
     def _judge(self, race: RaceResult | None, quiet: Quiet) -> Verdict:
         run = self.run
@@ -134,7 +146,12 @@ class _Demo:
             seconds=self._elapsed(),
             proposals=proposals,
             unrecorded=judging.list_unrecorded(self.diary, proposals),
-            drift=judging.find_drift(run.sessions, run.settings, emulators=run.emulators),
+            drift=judging.find_drift(
+                run.sessions,
+                connect(run.settings.reading_credentials()),
+                window=judging.window_of(run.settings.horizon),
+                made=judging.list_made(run.emulators),
+            ),
             diary=self.diary,
             race=race,
             quiet=quiet,
@@ -165,11 +182,14 @@ class _Demo:
 
     def _tick(self) -> None:
         self.run.keep()
+        elapsed = self._elapsed()
         try:
-            elapsed = self._elapsed()
-            self.screen.show(take_picture(self.run, act=self.act, elapsed=elapsed, diary=self.diary, after=self.after))
-        except SQLAlchemyError as error:  # killed and on its way back: the next tick shows more
+            picture = take_picture(self.run, act=self.act, elapsed=elapsed, diary=self.diary, after=self.after)
+        except OperationalError as error:  # killed and on its way back: the next tick shows more
             self.screen.note(f"the database does not answer ({type(error).__name__})")
+            return
+        self.waiting = picture.open_proposals + picture.open_writes
+        self.screen.show(picture)
 
 
 def _fulfil(future: Future[T], work: Callable[[], T]) -> None:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from models.listings import CalendarRecord
 from models.queries import ProposalRecord
+from sync.domain import Job
+
+PIPED_WIDTH = 240
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -24,12 +30,52 @@ def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
         _print_json(rows)
         return
     if not rows:
-        Console().print("nothing")
+        _console().print("none")
         return
-    table = Table(*rows[0].keys(), box=None, header_style="bold", pad_edge=False)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in rows[0]:
+        table.add_column(name.replace("_", " "), overflow="fold")
     for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
-    Console().print(table)
+        table.add_row(*(Text(_cell(value)) for value in row.values()))
+    _console().print(table)
+
+
+def show_calendars(found: Sequence[CalendarRecord], *, as_json: bool) -> None:
+    """For people one column a job, with the age of its last read."""
+    if as_json:
+        _print_json([asdict(calendar) for calendar in found])
+        return
+    now = datetime.now(UTC)
+    rows = [
+        {
+            "id": calendar.id,
+            "agent": calendar.agent,
+            "role": calendar.role,
+            "provider": calendar.provider,
+            "remote": calendar.remote,
+            "events": calendar.events,
+            **{f"{job} read": _age(calendar.read_at.get(job), now=now) for job in Job},
+            "stopped": calendar.stopped_code or "-",
+        }
+        for calendar in found
+    ]
+    show(rows, as_json=False)
+
+
+def _age(instant: datetime | None, *, now: datetime) -> str:
+    if instant is None:
+        return "never"
+    seconds = max(0, round((now - instant).total_seconds()))
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length} {unit} ago"
+    return f"{seconds} s ago"
+
+
+def _console() -> Console:
+    """As wide as the terminal; into a file or a pipe, wide enough to break no line."""
+    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    return Console(width=PIPED_WIDTH if piped else None, highlight=False, soft_wrap=False)
 
 
 def show_story(story: ProposalRecord, *, as_json: bool) -> None:
@@ -37,7 +83,7 @@ def show_story(story: ProposalRecord, *, as_json: bool) -> None:
     if as_json:
         _print_json(asdict(story))
         return
-    console = Console(highlight=False)
+    console = _console()
     console.print(
         f"[bold]Proposal {story.id}[/]: {story.kind} for {story.agent}, from {story.calendar or story.origin}"
     )
@@ -50,9 +96,17 @@ def show_story(story: ProposalRecord, *, as_json: bool) -> None:
         console.print(f"  evidence {key}: {_cell(value)}", markup=False)
     for write in story.writes:
         console.print(
-            f"  write    {', '.join(f'{key} {_cell(value)}' for key, value in write.items() if value is not None)}",
+            f"  write    {_write(write)}",
             markup=False,
         )
+
+
+def _write(write: Mapping[str, Any]) -> str:
+    """One line that says what was done where, and how it went."""
+    tries = "" if write["attempt"] <= 1 else f" after {write['attempt']} attempts"
+    trouble = f", last error {write['last_error_code']}" if write["last_error_code"] else ""
+    when = f" at {write['finished_at'][:19].replace('T', ' ')}Z" if write["finished_at"] else ""
+    return f"{write['action']} on {write['calendar']}: {write['state']}{when}{tries}{trouble} (write {write['id']})"
 
 
 def _print_json(value: object) -> None:
@@ -70,4 +124,6 @@ def _cell(value: object) -> str:
         return ", ".join(f"{key} {_cell(item)}" for key, item in value.items())
     if isinstance(value, list):
         return "; ".join(_cell(item) for item in value) or "none"
-    return "" if value is None else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "-" if value is None or value == "" else str(value)

@@ -37,8 +37,11 @@ class Address:
         Raises:
             OSError: the wanted port is taken.
         """
-        with socket.create_server((LOOPBACK, wanted)) as listener:
-            return cls(listener.getsockname()[1])
+        try:
+            with socket.create_server((LOOPBACK, wanted)) as listener:
+                return cls(listener.getsockname()[1])
+        except OSError as error:
+            raise OSError(f"port {wanted} on {LOOPBACK} cannot be used: {error.strerror}") from None
 
 
 def environment(settings: Settings, stack: Stack) -> dict[str, str]:
@@ -99,11 +102,13 @@ def flower(settings: Settings, address: Address, env: dict[str, str]) -> Program
         f"--db={database}",
         "--state_save_interval=10000",
     )
+    # Its API is shut by default, because it can also send tasks: here whoever reaches it can reach the broker anyway.
+    env = {**env, "FLOWER_UNAUTHENTICATED_API": "true"}
     return Program("flower", _celery("flower", *options), env, answers(f"{address.url}/healthcheck"))
 
 
 def web(address: Address, env: dict[str, str]) -> Program:
-    command = (sys.executable, "-m", "uvicorn", "--factory", "workers.web.app:create_app")
+    command = (sys.executable, "-m", "uvicorn", "--factory", "workers.web.app:serve")
     options = ("--host", LOOPBACK, "--port", str(address.port), "--no-access-log", "--log-level", "warning")
     return Program("web", (*command, *options), env, answers(f"{address.url}/healthz"))
 

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError
 
 from models.figures import WorkFigure, count_work, list_stopped_calendars, list_unfinished
 from models.listings import list_calendars
@@ -28,31 +28,64 @@ class Quiet:
     open: tuple[str, ...] = ()
 
 
-def await_quiet(sessions: Sessions, *, timeout: float) -> Quiet:
-    """Wait until nothing is open, every job has read every calendar since, and that happened twice without news."""
-    began, deadline = time.monotonic(), time.monotonic() + timeout
+def await_quiet(sessions: Sessions, *, standstill: float, at_most: float) -> Quiet:
+    """Wait until nothing is open, every job has read every calendar since, and that happened twice without news.
+
+    Gives up after ``standstill`` seconds without progress: a slow machine breaks no promise, one that stands still does.
+    After ``at_most`` it gives up in any case: work that makes new work for ever is never quiet.
+    """
+    clock = _Standstill(standstill, at_most)
     before: WorkFigure | None = None
     since = now()
-    while time.monotonic() < deadline:
+    while not clock.is_over():
         time.sleep(LOOK_SECONDS)
-        work = _work_if_idle(sessions, since=since)
-        if work is None:
+        work = _work(sessions)
+        clock.saw(work)
+        if work is None or not _is_idle(sessions, since=since):
             continue
         if work == before:
-            return Quiet(reached=True, seconds=time.monotonic() - began)
+            return Quiet(reached=True, seconds=clock.seconds)
         before, since = work, now()
-    return Quiet(reached=False, seconds=time.monotonic() - began, open=_open(sessions, since=since))
+    return Quiet(reached=False, seconds=clock.seconds, open=_open(sessions, since=since))
 
 
-def _work_if_idle(sessions: Sessions, *, since: datetime) -> WorkFigure | None:
-    """What has been done so far, if nothing is open and everything was read after ``since``."""
+class _Standstill:
+    """How long nothing has been done."""
+
+    def __init__(self, standstill: float, at_most: float) -> None:
+        self._began = self._moved = time.monotonic()
+        self._standstill, self._at_most = standstill, at_most
+        self._work: WorkFigure | None = None
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    def saw(self, work: WorkFigure | None) -> None:
+        if work is not None and work != self._work:
+            self._work, self._moved = work, time.monotonic()
+
+    def is_over(self) -> bool:
+        return time.monotonic() - self._moved > self._standstill or self.seconds > self._at_most
+
+
+def _work(sessions: Sessions) -> WorkFigure | None:
+    """What has been done so far; None while the database does not answer (it may be in the middle of a restart)."""
     try:
         with transaction(sessions) as session:
-            if list_open(session) != (0, 0) or _unread(sessions, since=since):
-                return None
             return count_work(session)
-    except SQLAlchemyError:  # the database may be in the middle of a restart
+    except OperationalError:
         return None
+
+
+def _is_idle(sessions: Sessions, *, since: datetime) -> bool:
+    """Whether nothing is open and every calendar was read by every job after ``since``."""
+    try:
+        with transaction(sessions) as session:
+            still_open = list_open(session)
+        return still_open == (0, 0) and not _unread(sessions, since=since)
+    except OperationalError:
+        return False
 
 
 def _unread(sessions: Sessions, *, since: datetime) -> list[str]:
@@ -72,6 +105,6 @@ def _open(sessions: Sessions, *, since: datetime) -> tuple[str, ...]:
         unread = _unread(sessions, since=since)
         with transaction(sessions) as session:
             found = [*list_unfinished(session, limit=SHOWN), *list_stopped_calendars(session), *unread]
-    except SQLAlchemyError as error:
+    except OperationalError as error:
         return (f"the database does not answer ({type(error).__name__})",)
     return tuple(found[:SHOWN]) or ("new work kept coming",)

@@ -12,7 +12,7 @@ from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError
 
 from models.figures import list_bookings
 from models.listings import CalendarRecord
@@ -30,6 +30,7 @@ KNOWN_TIMES = 12  # of an agent; asked for again now and then, or nobody would e
 AGAIN_SHARE = 0.35
 BURST = (8, 20)
 BURST_THREADS = 6
+MOST_WAITING = 40  # wishes and writes; people are told "soon", and nobody adds to a queue that does not move
 BURST_SECONDS, TOUCHING_SECONDS, GOOGLE_SECONDS, OUTLOOK_SECONDS = 4.0, 2.5, 1.0, 1.5  # mean pauses
 ZONES = ("America/New_York", "Europe/Paris", "Asia/Tokyo", "America/Los_Angeles", "Europe/London", "Asia/Kolkata")
 
@@ -148,11 +149,22 @@ class Crowd:
 
 
 class Traffic:
-    """All of them, each in a thread of its own, until ``stop``. ``pace`` stretches every pause."""
+    """All of them, each in a thread of its own, until ``stop``.
+
+    ``pace`` stretches every pause. ``waiting`` says how much is open; while it is too much for this machine, all wait.
+    """
 
     def __init__(
-        self, running: Running, calendars: Sequence[CalendarRecord], *, diary: Diary, seed: int, pace: float = 1.0
+        self,
+        running: Running,
+        calendars: Sequence[CalendarRecord],
+        *,
+        diary: Diary,
+        seed: int,
+        waiting: Callable[[], int],
+        pace: float = 1.0,
     ) -> None:
+        self._waiting = waiting
         self._stopped = threading.Event()
         self._pool = ThreadPoolExecutor(BURST_THREADS, thread_name_prefix="prospect")
         self._threads = [
@@ -172,9 +184,11 @@ class Traffic:
 
     def _repeat(self, act: Callable[[], None], pause: float, rand: random.Random) -> None:
         while not self._stopped.wait(rand.expovariate(1 / pause)):
+            if self._waiting() > MOST_WAITING:
+                continue
             try:
                 act()
-            except SQLAlchemyError as error:  # the database may be in the middle of a restart
+            except OperationalError as error:  # the database may be in the middle of a restart
                 log.warning("demo.skipped", error=type(error).__name__)
 
 

@@ -17,13 +17,12 @@ from workers import programs
 from workers.agents_file import read_agents, store_agents
 from workers.embedded import Embedded, Stack
 from workers.programs import Address
-from workers.settings import RUN_FILE, Settings
+from workers.settings import EMULATED_KEY_FILE, RUN_FILE, Settings, with_emulators
 from workers.supervisor import Log, Program, Supervisor, stop_leftovers
 from workers.wiring import APP_ROLE
 
 READY_SECONDS = 90.0
 AGENTS = Path(__file__).with_name("agents.yaml")
-EMULATED_SECRET = "emulated"  # noqa: S105 - opens nothing but our own emulator
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +60,7 @@ class Running:
         content = json.dumps(description, indent=2)
         file = self.settings.state_dir / RUN_FILE
         if not file.exists() or file.read_text(encoding="utf-8") != content:
-            fresh = file.with_suffix(".new")
-            fresh.touch(mode=0o600)  # it holds the broker's password
-            fresh.write_text(content, encoding="utf-8")
-            fresh.replace(file)
+            _write_private(file, content)  # it holds the broker's password
 
 
 @contextlib.contextmanager
@@ -141,32 +137,26 @@ def _resolved(settings: Settings, stack: Stack, emulated: dict[str, Address]) ->
         "owner_database_url": SecretStr(stack.owner_url),
         "broker_url": SecretStr(stack.broker_url),
     }
-    if "outlook" in emulated:
-        update |= {
-            "outlook_tenant_id": "watertight",
-            "outlook_client_id": "watertight",
-            "outlook_client_secret": SecretStr(EMULATED_SECRET),
-            "outlook_base_url": f"{emulated['outlook'].url}/v1.0",
-            "outlook_login_url": emulated["outlook"].url,
-        }
     if "google" in emulated:
-        update |= {
-            "google_service_account_file": _google_key(settings.state_dir),
-            "google_base_url": f"{emulated['google'].url}/calendar/v3",
-            "google_token_uri": f"{emulated['google'].url}/token",
-        }
-    return settings.model_copy(update=update)
+        _make_google_key(settings.state_dir / EMULATED_KEY_FILE)
+    urls = {name: address.url for name, address in emulated.items()}
+    return with_emulators(settings.model_copy(update=update), urls)
 
 
-def _google_key(state_dir: Path) -> Path:
+def _make_google_key(file: Path) -> None:
     """A key file such as Google hands out, made once; the emulator believes any."""
-    file = state_dir.resolve() / "google-service-account.json"
     if not file.exists():
         from workers.emulate import make_google_key  # noqa: PLC0415 - only the embedded world needs it
 
-        file.touch(mode=0o600)
-        file.write_text(json.dumps(make_google_key()), encoding="utf-8")
-    return file
+        _write_private(file, json.dumps(make_google_key()))
+
+
+def _write_private(file: Path, content: str) -> None:
+    """All of it or nothing, and for nobody else's eyes."""
+    fresh = file.with_suffix(".new")
+    fresh.touch(mode=0o600)
+    fresh.write_text(content, encoding="utf-8")
+    fresh.replace(file)
 
 
 def _populate(sessions: Sessions) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,14 +20,17 @@ from models.figures import (
 )
 from models.listings import CalendarRecord, list_calendars
 from models.session import Sessions, transaction
-from providers.registry import Registry, connect
 from sync.audit import Booking, Drift, Shown, compare
+from sync.detect import Horizon
 from sync.domain import AppointmentId, CalendarId, CalendarRef, Interval, RemoteEvent, RemoteId, Role
 from sync.errors import Transient
+from sync.ports import Calendars
 from workers.diary import Asked, Diary, now
 from workers.quiet import Quiet
 from workers.race import RaceResult
-from workers.settings import Settings
+
+Made = tuple[str, str, str]
+"""An event that we made: provider, calendar in lower case, remote id."""
 
 READ_ATTEMPTS = 6
 CONTROL_SECONDS = 20.0
@@ -122,21 +125,36 @@ def percentiles(seconds: Sequence[float]) -> dict[str, float | int | None]:
     return {**{name: round(ranked[place], 3) if ranked else None for name, place in at.items()}, "of": len(ranked)}
 
 
-def find_drift(sessions: Sessions, settings: Settings, *, emulators: dict[str, str]) -> Drift:
-    """Read every calendar through its vendor's API and compare.
+def find_drift(sessions: Sessions, calendars: Calendars, *, window: Interval, made: Collection[Made]) -> Drift:
+    """Read every calendar through its vendor's API and compare. ``made`` are the events that we made there.
 
     Raises:
         WatertightError: a calendar could not be read, so nobody can say that it is in step.
     """
     with transaction(sessions) as session:
-        calendars = list_calendars(session)
-    window = _window(settings)
-    registry, made = connect(settings.reading_credentials()), _made_by_us(emulators)
-    shown = [_shown(calendar, registry, window=window, made=made) for calendar in calendars]
+        records = list_calendars(session)
+    shown = [_shown(record, calendars, window=window, made=made) for record in records]
     with transaction(sessions) as session:
         bookings = list_bookings(session, start=window.start, end=window.end)
         judged = {(CalendarId(number), RemoteId(remote)) for number, remote in list_judged_events(session)}
     return compare([_booking(figure) for figure in bookings], shown, judged=judged)
+
+
+def window_of(horizon: Horizon) -> Interval:
+    """What is kept in step: from now on, as far as every job's window reaches, however old it is."""
+    moment = now()
+    return Interval(moment, moment + horizon.ahead - horizon.reopen)
+
+
+def list_made(emulators: dict[str, str]) -> set[Made]:
+    """The events that came in through the vendor's API, by the vendor's own account."""
+    return {
+        (provider, ref.lower(), str(event.get("id")))
+        for provider, url in emulators.items()
+        for ref, events in _control(url, "state")["calendars"].items()
+        for event in events
+        if event["created_by"] != "human"
+    }
 
 
 def list_unrecorded(diary: Diary, proposals: Sequence[ProposalFigure]) -> list[Asked]:
@@ -160,39 +178,21 @@ def count_requests(emulators: dict[str, str]) -> tuple[dict[str, int], dict[str,
     )
 
 
-def _window(settings: Settings) -> Interval:
-    """What is kept in step: from now on, as far as every job's window reaches, however old it is."""
-    horizon, moment = settings.horizon, now()
-    return Interval(moment, moment + horizon.ahead - horizon.reopen)
-
-
-def _shown(calendar: CalendarRecord, registry: Registry, *, window: Interval, made: set[tuple[str, str, str]]) -> Shown:
-    ref = CalendarRef(
-        CalendarId(calendar.id), calendar.agent, calendar.provider, calendar.remote, Role(calendar.role), calendar.zone
-    )
-    events = _read(registry, ref, window)
+def _shown(record: CalendarRecord, calendars: Calendars, *, window: Interval, made: Collection[Made]) -> Shown:
+    role = Role(record.role)
+    ref = CalendarRef(CalendarId(record.id), record.agent, record.provider, record.remote, role, record.zone)
+    events = _read(calendars, ref, window)
     ours = {event.remote_id for event in events if (ref.provider, ref.remote.lower(), event.remote_id) in made}
     return Shown(ref, events, frozenset(ours))
 
 
-def _read(registry: Registry, ref: CalendarRef, window: Interval) -> tuple[RemoteEvent, ...]:
+def _read(calendars: Calendars, ref: CalendarRef, window: Interval) -> tuple[RemoteEvent, ...]:
     for attempt in range(1, READ_ATTEMPTS):
         try:
-            return tuple(registry.reader(ref).read_window(window))
+            return tuple(calendars.reader(ref).read_window(window))
         except Transient as error:
             time.sleep(error.retry_after or attempt)
-    return tuple(registry.reader(ref).read_window(window))
-
-
-def _made_by_us(emulators: dict[str, str]) -> set[tuple[str, str, str]]:
-    """The events that came in through the vendor's API, by the vendor's own account: provider, calendar, id."""
-    return {
-        (provider, ref.lower(), str(event.get("id")))
-        for provider, url in emulators.items()
-        for ref, events in _control(url, "state")["calendars"].items()
-        for event in events
-        if event["created_by"] != "human"
-    }
+    return tuple(calendars.reader(ref).read_window(window))
 
 
 def _booking(figure: BookingFigure) -> Booking:

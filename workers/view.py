@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 from zoneinfo import ZoneInfo
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
@@ -24,7 +25,8 @@ from sync.domain import Job
 from workers.picture import Picture
 from workers.verdict import Verdict
 
-NOTES = 6
+NOTES = 4
+FEWEST_ROWS, OTHER_LINES = 3, 24  # the proposals get what the rest of the view leaves of the terminal's height
 PLAIN_SECONDS = 5.0
 MATTERS = re.compile(
     r"ended with|starting again|cannot be started|[\"']?level[\"']?\s*[:=]\s*[\"']?(?:error|critical)|Traceback"
@@ -76,7 +78,8 @@ class Screen:
         if self._live is not None:
             with self._lock:
                 notes = list(self._notes)
-            self._live.update(_view(picture, notes), refresh=True)
+            rows = max(FEWEST_ROWS, self._out.height - OTHER_LINES)
+            self._live.update(_view(picture, notes, rows=rows), refresh=True)
         elif picture.elapsed - self._last_line >= PLAIN_SECONDS:
             self._last_line = picture.elapsed
             self.note(_plain(picture))
@@ -96,10 +99,14 @@ def _plain(picture: Picture) -> str:
     )
 
 
-def _view(picture: Picture, notes: Iterable[str]) -> RenderableType:
+def _view(picture: Picture, notes: Iterable[str], *, rows: int) -> RenderableType:
     bottom = Text("\n".join(notes) or "all processes run", style="dim", no_wrap=True, overflow="ellipsis")
     return Group(
-        _header(picture), _recent(picture), _calendars(picture), _counters(picture), Panel(bottom, title="log")
+        _header(picture),
+        _recent(picture, rows=rows),
+        _calendars(picture),
+        _counters(picture),
+        Panel(bottom, title="log"),
     )
 
 
@@ -111,9 +118,9 @@ def _header(picture: Picture) -> RenderableType:
     return Panel(text, title="watertight", title_align="left")
 
 
-def _recent(picture: Picture) -> RenderableType:
-    table = Table("no.", "agent", "wish", "from", "local time", "UTC", "decision", expand=True, title="proposals")
-    for row in picture.recent:
+def _recent(picture: Picture, *, rows: int) -> RenderableType:
+    table = Table(*("no.", "agent", "wish", "from", "local time", "UTC", "decision"), box=SIMPLE_HEAD, expand=True)
+    for row in picture.recent[:rows]:
         decision = Text(row.reason or row.state, style=COLOURS[row.accepted])
         table.add_row(str(row.id), row.agent, f"{row.kind} {row.title}", row.origin, *_times(row), decision)
     return table
@@ -131,10 +138,18 @@ def _city(zone: str) -> str:
 
 
 def _calendars(picture: Picture) -> RenderableType:
-    table = Table("agent", "calendar", "role", "events", "state", expand=True, title="what the calendars show")
-    for calendar in picture.calendars:
-        state = Text(calendar.stopped_code or "ok", style="red" if calendar.stopped_code else "green")
-        table.add_row(calendar.agent, calendar.provider, calendar.role, str(calendar.events), state)
+    """One line for each agent: what every calendar shows, master first."""
+    table = Table.grid(padding=(0, 3))
+    for agent in sorted({calendar.agent for calendar in picture.calendars}):
+        own = [calendar for calendar in picture.calendars if calendar.agent == agent]
+        cells = [
+            Text(
+                f"{calendar.provider} {calendar.role}: {calendar.stopped_code or f'{calendar.events} events'}",
+                style="red" if calendar.stopped_code else "",
+            )
+            for calendar in sorted(own, key=lambda calendar: calendar.role)
+        ]
+        table.add_row(agent, *cells)
     return table
 
 

@@ -14,7 +14,7 @@ from sync.domain import CalendarRef, EventDraft, RemoteEvent, RemoteId, WriteKey
 from sync.errors import MasterCheckBypassed
 from sync.failures import open_alert
 from sync.ports import CalendarReader, Calendars, CalendarWriter
-from workers.settings import Settings
+from workers.settings import Settings, as_it_runs
 
 APP_ROLE = "watertight_app"
 COMMIT_ROLE = "watertight_commit"
@@ -36,14 +36,14 @@ def build(settings: Settings) -> Runtime:
     """For every process but the commit worker: reads vendors, inserts proposals, and cannot write to a calendar (P3)."""
     engine = make_engine(settings.database(), role=APP_ROLE, pool_size=settings.job_threads)
     sessions = make_sessions(engine)
-    registry = connect(settings.reading_credentials(), guard=refuse_inside_transaction)
+    registry = connect(as_it_runs(settings).reading_credentials(), guard=refuse_inside_transaction)
     return Runtime(settings, sessions, ReadOnly(registry, report=_alert(sessions)))
 
 
 def build_committing(settings: Settings) -> Runtime:
     """For the commit worker alone: the role that may write the ledger, and the credentials that may write calendars."""
     engine = make_engine(settings.commit_database(), role=COMMIT_ROLE, pool_size=2)
-    registry = connect(settings.writing_credentials(), guard=refuse_inside_transaction)
+    registry = connect(as_it_runs(settings).writing_credentials(), guard=refuse_inside_transaction)
     return Runtime(settings, make_sessions(engine), registry)
 
 

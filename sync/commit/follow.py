@@ -15,7 +15,7 @@ from sync.commit.order import wanted_of
 from sync.commit.outcome import Accepted, Outcome, Skipped
 from sync.commit.settle import accept, cancel_appointment, refuse_unclaimed
 from sync.domain import Interval, Kind, Reason, RemoteEvent, Removal
-from sync.failures import open_alert
+from sync.failures import open_alert, resolve_alert
 from sync.ports import Calendars
 
 
@@ -31,6 +31,7 @@ def follow_master(sessions: Sessions, calendars: Calendars, order: Follow) -> Ou
         proposal = session.scalars(select(Proposal).where(Proposal.id == order.proposal_id).with_for_update()).one()
         if proposal.state != "pending":
             return Skipped(f"already {proposal.state}")
+        resolve_alert(session, f"commit:{order.calendar.id}")
         appointment = appointment_of(session, proposal)
         if proposal.kind == Kind.CANCEL:
             return _follow_cancel(session, proposal, appointment, event)

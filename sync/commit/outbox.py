@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -58,7 +58,7 @@ def _queue(session: Session, appointment: Appointment, calendar: Calendar, propo
     )
     queued = row.on_conflict_do_update(
         index_elements=["appointment_id", "calendar_id"],
-        index_where=(Write.state == "due") & (Write.action == "copy"),
+        index_where=text("state = 'due' and action = 'copy'"),  # spelt out: a bound value cannot name it once prepared
         set_={"appointment_version": appointment.version, "not_before": func.clock_timestamp()},
     ).returning(Write.id)
     return f"write:{session.execute(queued).scalar_one()}"

@@ -161,7 +161,7 @@ def test_a_person_who_moves_the_master_meanwhile_wins(world: World) -> None:
     drag(world.master, world.master.events()[0], at(16))
     drag(world.mirror, copy_of(world), at(15))
     world.detect(Job.UPDATE, "dana-mirror")
-    world.settle_some()
+    world.work()
     assert ("move", "master_changed") in world.reasons()
     world.quiesce()
     assert (world.booked(), world.slots("booked")) == ([at(16)], [at(16)])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select, text, update
+from sqlalchemy import CursorResult, select, text, update
 
 from models.agents import Agent, Calendar
 from models.queries import AppointmentRecord, ProposalRecord, find_proposal, list_appointments, list_due
@@ -106,48 +107,37 @@ class World:
     def detect(self, job: Job, calendar: str) -> Report:
         return self.detector.run(job, self.ids[calendar])
 
-    def detect_all(self) -> None:
-        for calendar in self.ids:
-            for job in Job:
-                self.detect(job, calendar)
+    def detect_all(self, jobs: Sequence[Job] = tuple(Job)) -> list[ProposalId]:
+        """Run every job once; the answer is what they proposed."""
+        return [found for calendar in self.ids for job in jobs for found in self.detect(job, calendar).proposals]
 
     def decide(self, proposal_id: int) -> Outcome:
         return self.engine.commit(f"proposal:{proposal_id}")
 
-    def settle(self, *, rounds: int = 30) -> None:
+    def settle(self) -> None:
         """Work on everything that is due until nothing is, waiting for nothing."""
+        assert self.work(rounds=30), f"never quiet: {self.due()}"
+
+    def work(self, *, rounds: int = 3) -> bool:
+        """Work on what is due a few times; whether that was all (a copy may wait until a job has seen the master)."""
         for _ in range(rounds):
             self.hurry()
             due = self.due()
             if not due:
-                return
+                return True
             for reference in due:
                 self.engine.commit(reference)
-        message = f"never quiet: {self.due()}"
-        raise AssertionError(message)
+        return False
 
-    def settle_some(self, rounds: int = 3) -> None:
-        """Work on what is due a few times, although what a person did on the master may still have to be noticed."""
+    def quiesce(self, *, rounds: int = 8) -> None:
+        """Let jobs and commit task run until neither finds anything to do."""
         for _ in range(rounds):
-            self.hurry()
-            for reference in self.due():
-                self.engine.commit(reference)
-
-    def quiesce(self) -> None:
-        for _ in range(4):
-            self.detect_all()
-            self.settle()
-        assert self.detect_everything() == [], "the jobs never stop proposing"
-        assert self.due() == []
-
-    def detect_everything(self) -> list[ProposalId]:
-        """What the jobs propose now, whichever way round they run."""
-        turns = [(job, calendar) for calendar in self.ids for job in Job]
-        return [
-            proposal
-            for job, calendar in [*turns, *reversed(turns)]
-            for proposal in self.detect(job, calendar).proposals
-        ]
+            found = self.detect_all()
+            if self.work() and not found:
+                assert self.detect_all(list(reversed(Job))) == []
+                return
+        message = f"never quiet: {self.reasons()} {self.due()}"
+        raise AssertionError(message)
 
     def hurry(self) -> None:
         """Let every wait be over."""
@@ -163,7 +153,7 @@ class World:
         """As the commit role, for looking and for turning back clocks."""
         with transaction(self.commit_sessions) as session:
             result = session.execute(text(statement), values)
-            return [tuple(row) for row in result] if result.returns_rows else []
+            return [tuple(row) for row in result] if isinstance(result, CursorResult) and result.returns_rows else []
 
     def proposals(self) -> list[ProposalRecord]:
         return [self.story(row[0]) for row in self.sql("SELECT id FROM proposals ORDER BY id")]

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+INVARIANTS = (ROOT / "docs" / "invariants.md").read_text(encoding="utf-8")
+
+
+def test_every_promise_has_constraint_test_and_alert() -> None:
+    sections = re.split(r"^## (P\d+)\b", INVARIANTS, flags=re.MULTILINE)[1:]
+    found = dict(zip(sections[::2], sections[1::2], strict=True))
+    assert list(found) == [f"P{number}" for number in range(1, 14)]
+    for promise, text in found.items():
+        assert all(f"**{part}**" in text for part in ("Constraint", "Tests", "Alert")), promise
+
+
+def test_every_named_test_exists() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", INVARIANTS)
+    assert named
+    missing = [f"{file}::{test}" for file, test in named if not _has(ROOT / file, test)]
+    assert missing == []
+
+
+def test_every_link_in_the_documents_leads_somewhere() -> None:
+    for document in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]:
+        links = re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text(encoding="utf-8"))
+        dead = [link for link in links if not (document.parent / link).exists()]
+        assert dead == [], document
+
+
+def _has(file: Path, test: str) -> bool:
+    return file.exists() and f"def {test}(" in file.read_text(encoding="utf-8")
