@@ -47,7 +47,7 @@ task_send_sent_event = True
 
 # --- Time limits work on the prefork pool (commit) only; thread pools ignore them, and rely on the transport's timeouts.
 task_soft_time_limit = 60
-task_time_limit = 80  # below the commit lease of 90 s, so no attempt outlives its lease by much
+task_time_limit = 80  # a commit is a handful of requests under the transport's timeouts
 worker_max_tasks_per_child = 500  # a leak in a library is bounded
 worker_max_memory_per_child = 300_000  # KiB
 

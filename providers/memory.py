@@ -69,6 +69,10 @@ class MemoryCalendar:
         """Let something happen in the middle of the next call of ``method``, ``before`` or ``after`` the work."""
         self._armed.append(_Armed(method, after, act))
 
+    def heal(self) -> None:
+        """Forget every fault that has not struck yet."""
+        self._armed.clear()
+
     def put(
         self,
         interval: Interval,

@@ -177,6 +177,9 @@ class EventDraft:
     blocks: bool = True
     attendees: tuple[Attendee, ...] = ()
 
+    def is_shown_by(self, event: RemoteEvent) -> bool:
+        return (event.interval, event.title, event.blocks) == (self.interval, self.title, self.blocks)
+
 
 @dataclass(frozen=True, slots=True)
 class Subscription:

@@ -24,6 +24,7 @@ from workers.settings import Settings, SettingsError, load
 from workers.wiring import Runtime, build, build_committing
 
 HEARTBEATS = "heartbeats"
+JOBS = {"NewAppointmentSync.calendar": "new", "CancellationSync.calendar": "cancel", "UpdateSync.calendar": "update"}
 
 log = structlog.get_logger(__name__)
 
@@ -136,10 +137,15 @@ def _keep_failure(
             record_dead_letter(session, task, reference=reference, error=error, attempts=attempts)
             open_alert(
                 session,
-                f"task:{task}:{reference}:{code}",
+                _cause(task, reference=reference, code=str(code)),
                 code=str(code),
                 severity="warning",
                 detail={"task": task, "reference": reference},
             )
     except Exception:  # whatever happens here, the failure above is in the log already
         log.exception("task.failure_not_kept", task=task, task_id=task_id)
+
+
+def _cause(task: str, *, reference: str, code: str) -> str:
+    """A job's alert goes by job and calendar: under that name the next complete read resolves it (``sync.detect``)."""
+    return f"{JOBS[task]}:{reference}" if task in JOBS else f"task:{task}:{reference}:{code}"

@@ -32,7 +32,7 @@ from workers.verdict import Verdict
 from workers.view import Screen
 
 PERIODS = {"new_every": 2.0, "cancel_every": 3.0, "update_every": 3.0, "resume_every": 2.0}
-STANDSTILL_SECONDS = 120.0  # longer than a commit lease (90 s): what a killed worker had in hand waits for its end
+STANDSTILL_SECONDS = 60.0  # longer than a commit lease (30 s): what a killed worker had in hand waits for its end
 MOST_QUIET_SECONDS = 300.0
 RESERVE_SHARE, LEAST_RESERVE, MOST_RESERVE = 0.3, 5.0, 20.0  # of the time, kept for settling
 TICK_SECONDS = 0.5

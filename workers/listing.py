@@ -85,13 +85,12 @@ def show_story(story: ProposalRecord, *, as_json: bool) -> None:
         return
     console = _console()
     console.print(
-        f"[bold]Proposal {story.id}[/]: {story.kind} for {story.agent}, from {story.calendar or story.origin}"
+        f"Proposal {story.id}: {story.kind} for {story.agent}, from {story.calendar or story.origin}", markup=False
     )
     if story.starts_at and story.ends_at:
         console.print(f"  wants    {_cell(story.starts_at)} to {_cell(story.ends_at)}")
     console.print(f"  made     {_cell(story.created_at)}")
-    verdict = {True: "accepted", False: "refused", None: "not decided"}[story.accepted]
-    console.print(f"  decided  {_cell(story.decided_at) or '-'}: [bold]{verdict}[/] ({story.reason or story.state})")
+    console.print(f"  decided  {_verdict(story)}")
     for key, value in story.evidence.items():
         console.print(f"  evidence {key}: {_cell(value)}", markup=False)
     for write in story.writes:
@@ -99,6 +98,12 @@ def show_story(story: ProposalRecord, *, as_json: bool) -> None:
             f"  write    {_write(write)}",
             markup=False,
         )
+
+
+def _verdict(story: ProposalRecord) -> str:
+    if story.accepted is None:
+        return f"not yet ({story.state})"
+    return f"{_cell(story.decided_at)}: {'accepted' if story.accepted else 'refused'} ({story.reason or story.state})"
 
 
 def _write(write: Mapping[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -36,7 +35,8 @@ def default_periods(settings: Settings) -> dict[str, float]:
 
 def next_slot(now: datetime, every: float) -> datetime:
     """The first multiple of ``every`` seconds after ``now``: slots are anchored to the clock, so they never drift."""
-    return EPOCH + timedelta(seconds=(math.floor((now - EPOCH).total_seconds() / every) + 1) * every)
+    period = timedelta(seconds=every)  # whole microseconds: with floats the answer could be ``now`` itself
+    return EPOCH + ((now - EPOCH) // period + 1) * period
 
 
 def install_defaults(sessions: Sessions, settings: Settings) -> None:

@@ -66,7 +66,10 @@ class CopyRun:
     def _show(self, draft: EventDraft) -> RemoteEvent | None:
         order = self._order
         if order.shown is None:
-            return self._writer.create(draft, key=order.key)
+            event = self._writer.create(draft, key=order.key)
+            if order.attempt == 1 or draft.is_shown_by(event):
+                return event  # else an earlier attempt made it, unheard, and appointment or event have changed since
+            return self._writer.update(event.remote_id, draft, version=event.version)
         try:
             return self._writer.update(order.shown.remote_id, draft, version=order.shown.version)
         except (StaleVersion, NotFound):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -19,7 +20,7 @@ from sync.commit.order import Order
 from sync.commit.outcome import Outcome, Skipped, Snoozed
 from sync.commit.settle import progress, refuse, settle
 from sync.domain import Reason, RemoteId
-from sync.errors import Contention, Malformed, NeedsHuman, Permanent, WatertightError
+from sync.errors import Contention, Malformed, NeedsHuman, Permanent, Rejected, WatertightError
 from sync.failures import Severity, open_alert, record_dead_letter
 from sync.ports import Calendars
 from sync.retry import RetryIn, RetryPolicy
@@ -55,22 +56,22 @@ class CommitEngine:
     def _proposal(self, proposal_id: int) -> Outcome:
         with transaction(self._sessions) as session:
             claimed = claim(session, proposal_id)
-        if isinstance(claimed, Order):
-            return self._decide(claimed)
         if isinstance(claimed, Follow | Stray):
             return self._follow(claimed)
-        return claimed
+        if not isinstance(claimed, Order):
+            return claimed
+        try:
+            return self._decide(claimed)
+        except Contention as error:  # another worker has it: nothing that this one found counts any more
+            return Skipped(str(error))
 
     def _decide(self, order: Order) -> Outcome:
         try:
-            try:
-                return self._carry_through(order)
-            except Contention:
-                raise
-            except WatertightError as error:
-                return self._failed(order, error)
-        except Contention as error:  # another worker has it: nothing of this one counts any more
-            return Skipped(str(error))
+            return self._carry_through(order)
+        except Contention:
+            raise
+        except WatertightError as error:
+            return self._failed(order, error)
 
     def _carry_through(self, order: Order) -> Outcome:
         master = Master(self._calendars, order)
@@ -174,14 +175,17 @@ class CommitEngine:
         if isinstance(decision, RetryIn):
             return self._snooze(order.write_id, order.fence, seconds=decision.seconds, error=error)
         self._tell(order.calendar.id, f"write:{order.write_id}", error, attempts=order.attempt)
-        return self._snooze(order.write_id, order.fence, seconds=PARKED_SECONDS, error=error)
+        # A vendor also refuses the key of an event that a person deleted before we heard of it: start afresh later.
+        fresh = {"key": uuid.uuid4().hex} if isinstance(error, Rejected) else {}
+        return self._snooze(order.write_id, order.fence, seconds=PARKED_SECONDS, error=error, **fresh)
 
-    def _snooze(self, write_id: int, fence: int, *, seconds: float, error: WatertightError) -> Outcome:
+    def _snooze(self, write_id: int, fence: int, *, seconds: float, error: WatertightError, **fresh: str) -> Outcome:
         with transaction(self._sessions) as session:
             held = session.execute(
                 update(Write)
                 .where(Write.id == write_id, Write.fence == fence, Write.state == "due")
                 .values(
+                    **fresh,
                     not_before=database_now(session) + timedelta(seconds=seconds),
                     leased_until=None,
                     last_error_code=error.code,

@@ -66,8 +66,8 @@ class Master:
         if order.kind is Kind.CANCEL:
             self._writer.delete(event.remote_id, version=event.version)
             return None
-        done = event.interval == order.interval and event.title == order.title
-        return event if done else self._writer.update(event.remote_id, order.draft(), version=event.version)
+        draft = order.draft()
+        return event if draft.is_shown_by(event) else self._writer.update(event.remote_id, draft, version=event.version)
 
     def verify(self, remote_id: RemoteId | None) -> Clear | Blocked:
         """Read again. A foreign event that slipped in wins, since nobody has been told yes yet.

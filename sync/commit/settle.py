@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import func, select, update
@@ -14,7 +15,7 @@ from models.session import lock_agent
 from sync.commit import slots
 from sync.commit.links import appointment_of, find_link, link_event, link_origin, overtake, remember
 from sync.commit.notice import notice, notice_made
-from sync.commit.order import Order, wanted_of
+from sync.commit.order import LEASE_SECONDS, Order, wanted_of
 from sync.commit.outbox import queue_answer, queue_copies
 from sync.commit.outcome import Accepted, Refused
 from sync.domain import Interval, Kind, Reason, RemoteEvent, RemoteId, Removal
@@ -24,7 +25,7 @@ from sync.records import calendar_ref
 
 
 def progress(session: Session, order: Order, *, state: str, **values: Any) -> None:  # noqa: ANN401 - columns of Write
-    """Record a step, if this worker still holds the lease.
+    """Record a step and take the lease anew, if this worker still holds it.
 
     Raises:
         Contention: another worker took over (the fence moved on); nothing was changed.
@@ -33,7 +34,7 @@ def progress(session: Session, order: Order, *, state: str, **values: Any) -> No
     held = session.execute(
         update(Write)
         .where(Write.id == order.write_id, Write.fence == order.fence, Write.state == "due")
-        .values(**values, id=Write.id)
+        .values(**values, leased_until=func.clock_timestamp() + timedelta(seconds=LEASE_SECONDS))
         .returning(Write.id)
     ).one_or_none()
     if held is None:
@@ -234,6 +235,6 @@ def _link_master(
 ) -> None:
     """The event may already show a newer human edit; the link keeps what we agreed, so that the edit is noticed."""
     link = link_event(session, appointment, calendar_id=order.master.id, event=event, ours=ours)
-    if order.interval is not None and (event.interval, event.title) != (order.interval, appointment.title):
+    if order.interval is not None and not order.draft().is_shown_by(event):
         link.starts_at, link.ends_at, link.title = order.interval.start, order.interval.end, appointment.title
         overtake(link)

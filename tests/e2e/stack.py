@@ -199,8 +199,12 @@ class Stack:
             engine.dispose()
 
     def reads(self, job: str) -> datetime:
-        """When the job last read the calendar that it has not read for the longest time."""
-        return min(calendar.read_at[job] for calendar in self.look(list_calendars) if job in calendar.read_at)
+        """When the job last read any calendar. (What a killed worker had in hand waits for its lease.)"""
+        return max(calendar.read_at[job] for calendar in self.look(list_calendars) if job in calendar.read_at)
+
+    def newest_read(self, calendar: int) -> datetime:
+        """When any job last read this one."""
+        return max(next(one.read_at for one in self.look(list_calendars) if one.id == calendar).values())
 
     def alerts(self) -> list[dict[str, Any]]:
         return self.look(list_alerts)

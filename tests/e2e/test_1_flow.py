@@ -73,7 +73,7 @@ def test_a_message_carries_ids_only(stack: Stack) -> None:
         numbers = [stack.propose(f"Secret cellar {number}", start=start) for number in range(3)]
         with stack.broker() as broker:
             messages = wait_for(lambda: broker.lrange("commit", 0, -1), "message in the queue")
-    for message in map(json.loads, messages):  # type: ignore[arg-type]
+    for message in map(json.loads, messages):
         arguments, _, _ = json.loads(base64.b64decode(message["body"]))
         assert re.fullmatch(r"(proposal|write):\d+", arguments[0])
         assert not [word for word in stack.private if word in json.dumps(message)]
@@ -83,7 +83,7 @@ def test_a_message_carries_ids_only(stack: Stack) -> None:
 def test_every_queue_has_its_own_messages(stack: Stack) -> None:
     with stack.broker() as broker:
         bindings = {name: broker.smembers(f"_kombu.binding.{name}") for name in QUEUES}
-    assert {name: len(found) for name, found in bindings.items()} == dict.fromkeys(QUEUES, 1)  # type: ignore[arg-type]
+    assert {name: len(found) for name, found in bindings.items()} == dict.fromkeys(QUEUES, 1)
 
 
 def test_the_list_of_calendars_shows_how_fresh_each_job_is(stack: Stack) -> None:

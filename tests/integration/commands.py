@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from models.session import make_engine
 from workers import cli, wiring
 
 ROOT = Path(__file__).parents[2]
@@ -63,10 +64,9 @@ def typed(
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(state_dir)
     engines: list[Engine] = []
-    make = wiring.make_engine
 
     def making(url: str, *, role: str | None = None, pool_size: int = 5) -> Engine:
-        engines.append(make(url, role=role, pool_size=pool_size))
+        engines.append(make_engine(url, role=role, pool_size=pool_size))
         return engines[-1]
 
     monkeypatch.setattr(wiring, "make_engine", making)

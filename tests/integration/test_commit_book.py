@@ -237,6 +237,18 @@ def test_an_edit_before_the_booking_was_settled_is_not_lost(world: World) -> Non
     world.assert_in_step()
 
 
+def test_our_event_shown_as_free_before_the_booking_was_settled_cancels_it(world: World) -> None:
+    def free() -> None:
+        world.master.put(at(10), "Demo", remote_id=world.master.events()[0].remote_id, blocks=False)
+        world.detect_all()
+
+    world.master.on("create", free, after="after")
+    world.ask(at(10))
+    world.settle()
+    assert (world.booked(), world.slots("held", "booked")) == ([], [])
+    world.assert_in_step()
+
+
 def test_an_unknown_reference_is_an_error(world: World) -> None:
     with pytest.raises(NotFound):
         world.engine.commit("proposal:404")

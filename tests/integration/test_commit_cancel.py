@@ -162,6 +162,35 @@ def test_a_cancellation_that_the_master_forbids_is_refused_and_the_copy_comes_ba
     world.assert_in_step()
 
 
+def test_a_copy_made_unheard_before_a_move_shows_the_new_time(world: World) -> None:
+    world.mirror.fail("create", WriteOutcomeUnknown("no answer"), after="after")
+    world.ask(at(10))
+    world.work(rounds=2)
+    drag(world.master, world.master.events()[0], at(15))
+    world.quiesce()
+    assert shown(world.mirror) == [at(15)]
+    world.assert_in_step()
+
+
+def test_a_copy_shown_as_free_before_we_heard_of_it_is_busy_again(world: World) -> None:
+    world.mirror.fail("create", WriteOutcomeUnknown("no answer"), after="after")
+    world.ask(at(10))
+    world.work(rounds=2)
+    world.mirror.put(at(10), "Demo", remote_id=world.mirror.events()[0].remote_id, blocks=False)
+    world.quiesce()
+    world.assert_in_step()
+
+
+def test_a_copy_deleted_before_we_heard_of_it_is_made_again(world: World) -> None:
+    world.mirror.fail("create", WriteOutcomeUnknown("no answer"), after="after")
+    world.ask(at(10))
+    world.work(rounds=2)
+    world.mirror.remove(world.mirror.events()[0].remote_id)
+    world.quiesce()
+    assert world.booked() == [at(10)]
+    world.assert_in_step()
+
+
 def test_a_copy_that_was_made_without_an_answer_is_found_when_it_must_go(world: World) -> None:
     world.mirror.fail("create", WriteOutcomeUnknown("no answer"), after="after")
     world.ask(at(10))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import random
 
 import pytest
 
 from sync.domain import Interval, Job
-from sync.errors import WriteOutcomeUnknown
+from sync.errors import ProviderUnavailable, StaleVersion, Transient, WriteOutcomeUnknown
 from tests.integration.world import World, at, drag, shown
 
 
@@ -62,6 +63,39 @@ def test_any_interleaving_of_jobs_and_commits_ends_in_step(world: World, seed: i
             change(world, rand, to)
     world.quiesce(rounds=12)
     world.assert_in_step()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_any_interleaving_with_faults_ends_in_step(world: World, seed: int) -> None:
+    rand = random.Random(seed)  # noqa: S311 - a game, not a secret
+    world.add_mirror("dana-mirror2")
+    for turn in range(40):
+        to = at(rand.randrange(16, 40) / 2)
+        play(world, rand, turn, to)
+        if rand.random() < 0.4:
+            change(world, rand, to)
+        if rand.random() < 0.5:
+            break_something(world, rand)
+        with contextlib.suppress(Transient):
+            world.detect(rand.choice(list(Job)), rand.choice(list(world.ids)))
+        world.expire_leases()
+        world.hurry()
+        for reference in world.due()[: rand.randrange(4)]:
+            world.engine.commit(reference)
+    for name in world.ids:
+        world.calendars.of(name).heal()
+    world.quiesce(rounds=12)
+    world.assert_in_step()
+
+
+def break_something(world: World, rand: random.Random) -> None:
+    """The next call of some method of some calendar fails, having done its work or not."""
+    calendar = world.calendars.of(rand.choice(list(world.ids)))
+    method = rand.choice(["create", "update", "delete", "read_window", "find_event", "read_changes"])
+    error = rand.choice([WriteOutcomeUnknown, ProviderUnavailable, StaleVersion])
+    if method.startswith(("read", "find")):
+        error = ProviderUnavailable
+    calendar.fail(method, error("broken"), after=rand.choice(["before", "after"]))
 
 
 def play(world: World, rand: random.Random, turn: int, to: Interval) -> None:

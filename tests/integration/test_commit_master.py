@@ -133,7 +133,13 @@ def test_waiting_for_ones_turn_burns_no_attempt(world: World) -> None:
     world.detect_all()
     move = next(row for row in world.proposals() if row.kind == "move" and row.origin == "memory")
     follow = next(row for row in world.proposals() if row.kind == "move" and row.origin == "master")
-    world.master.on("find_event", lambda: [(world.hurry(), world.decide(follow.id)) for _ in range(9)])
+
+    def wait() -> None:
+        for _ in range(9):
+            world.hurry()
+            world.decide(follow.id)
+
+    world.master.on("find_event", wait)
     world.decide(move.id)
     assert world.sql("SELECT attempt FROM proposals WHERE id = :id", id=follow.id) == [(0,)]
     world.quiesce()

@@ -9,14 +9,13 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from sqlalchemy import Engine, create_engine, text
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import NullPool
 
 import models
 from models.base import Base, UtcDateTime
 from models.migrate import differences, upgrade
-from models.session import Sessions, refuse_inside_transaction, transaction
+from models.session import Sessions, make_engine, refuse_inside_transaction, transaction
 from tests.integration.world import World, at
 from workers.embedded import EmbeddedPostgres
 
@@ -29,6 +28,7 @@ COLUMNS = """
     SELECT table_name, column_name, data_type, is_nullable, column_default FROM information_schema.columns
     WHERE table_schema = 'public' ORDER BY 1, 2
 """
+DIALECT = make_engine("postgresql+psycopg://").dialect
 NAME = r"^(pk|uq|fk|ck|ix|ex)_[a-z0-9_]+$"
 
 for module in pkgutil.iter_modules(models.__path__):
@@ -84,12 +84,12 @@ def test_every_instant_has_a_zone(owner_engine: Engine) -> None:
 
 def test_a_naive_instant_is_refused() -> None:
     with pytest.raises(TypeError, match="naive"):
-        UtcDateTime().process_bind_param(datetime(2027, 1, 1), postgresql.dialect())  # noqa: DTZ001 - the point
+        UtcDateTime().process_bind_param(datetime(2027, 1, 1), DIALECT)  # noqa: DTZ001 - the point
 
 
 def test_an_instant_comes_back_in_utc(app_sessions: Sessions) -> None:
     there = datetime(2027, 1, 1, 12, tzinfo=timezone(timedelta(hours=5, minutes=45)))
-    assert UtcDateTime().process_bind_param(there, postgresql.dialect()) == datetime(2027, 1, 1, 6, 15, tzinfo=UTC)
+    assert UtcDateTime().process_bind_param(there, DIALECT) == datetime(2027, 1, 1, 6, 15, tzinfo=UTC)
     with transaction(app_sessions) as session:
         session.execute(text("SET LOCAL timezone = 'Asia/Kathmandu'"))
         session.execute(
@@ -143,7 +143,11 @@ def test_no_vendor_is_asked_inside_a_transaction(app_sessions: Sessions) -> None
 
 
 def test_a_block_that_fails_leaves_nothing(world: World) -> None:
-    with pytest.raises(ZeroDivisionError), transaction(world.app) as session:
-        session.execute(text("INSERT INTO agents (slug, zone) VALUES ('x', 'UTC')"))
-        _ = 1 / 0
+    def fail_halfway() -> None:
+        with transaction(world.app) as session:
+            session.execute(text("INSERT INTO agents (slug, zone) VALUES ('x', 'UTC')"))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_halfway()
     assert world.sql("SELECT slug FROM agents") == [("dana",)]
