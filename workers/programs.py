@@ -101,6 +101,7 @@ def flower(settings: Settings, address: Address, env: dict[str, str]) -> Program
         "--persistent=True",
         f"--db={database}",
         "--state_save_interval=10000",
+        "--tasks_columns=name,args,result,state,received,runtime,worker",
     )
     # Its API is shut by default, because it can also send tasks: here whoever reaches it can reach the broker anyway.
     env = {**env, "FLOWER_UNAUTHENTICATED_API": "true"}

@@ -15,7 +15,7 @@ import requests
 
 from tests.e2e.stack import ROOT, Stack, environment, wait_for
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 QUEUES = {"new", "cancel", "update", "commit", "upkeep"}
 

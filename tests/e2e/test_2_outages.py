@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.stack import Stack, mailbox, wait_for
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 BURST = 20
 

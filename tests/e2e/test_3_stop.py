@@ -12,7 +12,7 @@ from models.queries import list_appointments
 from tests.e2e.stack import Stack, wait_for
 from workers.supervisor import is_gone
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 
 def test_a_second_one_on_the_same_directory_is_refused_in_one_sentence(stack: Stack) -> None:
