@@ -38,6 +38,7 @@ def make_engine(url: str, *, role: str | None = None, pool_size: int = 5) -> Eng
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_pre_ping=True,
+        hide_parameters=True,  # an error's text must not quote what people typed (P12)
         pool_recycle=1800,
         connect_args={"options": " ".join(settings), "connect_timeout": 5, "application_name": role or "watertight"},
     )

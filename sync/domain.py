@@ -94,6 +94,11 @@ class Interval:
         return f"{self.start:%Y-%m-%dT%H:%MZ}/{self.end:%Y-%m-%dT%H:%MZ}"
 
 
+def is_storable(text: str) -> bool:
+    """Whether PostgreSQL can keep the text: one such character in one title must not fail a whole batch (P7)."""
+    return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 @dataclass(frozen=True, slots=True)
 class Attendee:
     name: str
@@ -135,6 +140,13 @@ class RemoteEvent:
     attendees: tuple[Attendee, ...] = ()
     key: WriteKey | None = None
     series_id: str | None = None
+
+    def __post_init__(self) -> None:
+        texts = [("remote_id", self.remote_id), ("title", self.title), ("version", self.version)]
+        texts += [("attendees", text) for attendee in self.attendees for text in (attendee.name, attendee.email)]
+        for name, text in texts:
+            if not is_storable(text):
+                raise Malformed(name, "contains characters that no database stores (NUL or half of a pair)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
+from typing import Any
 
 from sqlalchemy import func
 from sqlalchemy.dialects.postgresql import insert
@@ -22,10 +23,10 @@ def quarantine(session: Session, calendar_id: CalendarId, records: Iterable[Unpa
         row = insert(Quarantine).values(
             calendar_id=calendar_id,
             digest=_digest(record),
-            remote_id=record.remote_id,
+            remote_id=_storable(record.remote_id),
             field=record.field,
             reason=record.reason,
-            raw=record.raw if isinstance(record.raw, dict) else {"text": record.raw},
+            raw=_storable(record.raw if isinstance(record.raw, dict) else {"text": record.raw}),
         )
         session.execute(
             row.on_conflict_do_update(
@@ -46,3 +47,12 @@ def quarantine(session: Session, calendar_id: CalendarId, records: Iterable[Unpa
 
 def _digest(record: Unparsed) -> str:
     return hashlib.sha256(json.dumps(record.raw, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _storable(value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
+    """The same value with a replacement character for what PostgreSQL cannot keep."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
+    if isinstance(value, dict):
+        return {_storable(key): _storable(item) for key, item in value.items()}
+    return [_storable(item) for item in value] if isinstance(value, list) else value

@@ -109,6 +109,14 @@ def test_an_unreadable_record_is_kept_once_and_the_rest_goes_on(world: World) ->
     assert world.alerts() == [("malformed", "warning")]
 
 
+def test_what_no_database_stores_is_quarantined_too(world: World) -> None:
+    raw = {"id": "odd", "summary": "a\x00b", "half": ["\ud800"]}
+    world.mirror.unparsed.append(Unparsed("odd", "title", "contains characters that no database stores", raw))
+    world.mirror.put(at(10))
+    assert world.detect(Job.NEW, MIRROR).quarantined == 1
+    assert world.sql("SELECT raw FROM quarantine") == [({"id": "odd", "summary": "a\ufffdb", "half": ["?"]},)]
+
+
 def test_an_event_that_became_unreadable_is_not_gone(world: World) -> None:
     mine = world.mirror.put(at(10))
     world.quiesce()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.domain import Interval
+from sync.domain import Interval, RemoteEvent, RemoteId
 from sync.errors import Malformed
 
 zones = st.sampled_from(
@@ -70,3 +70,10 @@ def test_the_hour_that_comes_twice_is_an_hour_long() -> None:
     first = datetime(2027, 10, 31, 2, 30, tzinfo=berlin)
     interval = Interval(first, first.replace(fold=1))
     assert interval.end - interval.start == timedelta(hours=1)
+
+
+@pytest.mark.parametrize("text", ["a\x00b", "\ud800"])
+def test_an_event_holds_only_what_a_database_stores(text: str) -> None:
+    now = datetime(2027, 3, 8, tzinfo=UTC)
+    with pytest.raises(Malformed, match="title"):
+        RemoteEvent(RemoteId("1"), "v", now, Interval(now, now + timedelta(hours=1)), blocks=True, title=text)
