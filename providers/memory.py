@@ -137,7 +137,7 @@ class MemoryCalendar:
             raise Rejected(message)
         existing = next((event for event in self.events() if event.key == key), None)
         event = existing or self.put(draft.interval, draft.title, blocks=draft.blocks, key=key, created_by="api")
-        self.bodies.setdefault(event.remote_id, draft.body)
+        self.bodies.setdefault(event.remote_id, draft.body or "")
         self._done("create")
         return event
 
@@ -145,7 +145,9 @@ class MemoryCalendar:
         self._called("update")
         self._expect(remote_id, version)
         event = self.put(draft.interval, draft.title, remote_id=remote_id, blocks=draft.blocks)
-        self.bodies[remote_id] = draft.body
+        said = self.bodies.get(remote_id, "")
+        body = draft.noted(said)
+        self.bodies[remote_id] = said if body is None else body
         self._done("update")
         return event
 

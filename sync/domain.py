@@ -181,13 +181,24 @@ class ChangeSet:
 
 @dataclass(frozen=True, slots=True)
 class EventDraft:
-    """What we ask a vendor to show. Copies carry no attendees, so nobody is mailed by accident (design §5.3)."""
+    """What we ask a vendor to show. Copies carry no attendees, so nobody is mailed by accident (design §5.3).
+
+    A ``body`` of None leaves the description as it is: it may be a person's. ``note`` is put before what an existing
+    description says, unless it stands there already.
+    """
 
     interval: Interval
     title: str
-    body: str = ""
+    body: str | None = None
     blocks: bool = True
     attendees: tuple[Attendee, ...] = ()
+    note: str | None = None
+
+    def noted(self, description: str) -> str | None:
+        """The description to write over ``description``; None if it stays."""
+        if self.note is None or description.startswith(self.note):
+            return self.body
+        return f"{self.note}\n\n{self.body if self.body is not None else description}".rstrip()
 
     def is_shown_by(self, event: RemoteEvent) -> bool:
         return (event.interval, event.title, event.blocks) == (self.interval, self.title, self.blocks)

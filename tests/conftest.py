@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,10 +35,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneStac
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    """The server, with a migrated template database named ``watertight``."""
-    folder: Path = tmp_path_factory.mktemp("pg")
-    with EmbeddedPostgres(folder) as server:
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """The server, with a migrated template database named ``watertight``.
+
+    In a directory of its own: pytest's shared one is closed to other accounts, the server's too, by every new session.
+    """
+    with tempfile.TemporaryDirectory(prefix="watertight-") as folder, EmbeddedPostgres(Path(folder)) as server:
         engine = create_engine(server.url(), poolclass=NullPool)
         upgrade(engine)
         yield server

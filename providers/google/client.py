@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -144,6 +144,7 @@ class GoogleCalendar:
         return self._written(answer)
 
     def update(self, remote_id: RemoteId, draft: EventDraft, *, version: str) -> RemoteEvent:
+        draft = self._noted(remote_id, draft)
         try:
             answer = self._transport.request(
                 "PATCH",
@@ -159,6 +160,13 @@ class GoogleCalendar:
                 raise NotFound("google: the event to change is gone") from error
             raise
         return self._written(answer)
+
+    def _noted(self, remote_id: RemoteId, draft: EventDraft) -> EventDraft:
+        """A note goes before what the description says now; If-Match sees to it that this is still the newest."""
+        if draft.note is None:
+            return draft
+        raw = self._find_raw(remote_id) or {}
+        return replace(draft, body=draft.noted(str(raw.get("description") or "")), note=None)
 
     def delete(self, remote_id: RemoteId, *, version: str) -> None:
         try:

@@ -145,9 +145,10 @@ def dump_patch(draft: EventDraft) -> dict[str, Any]:
 def _content(draft: EventDraft) -> dict[str, Any]:
     content: dict[str, Any] = {
         "summary": draft.title,
-        "description": draft.body,
         "transparency": "opaque" if draft.blocks else "transparent",
     }
+    if draft.body is not None:
+        content["description"] = draft.body
     if draft.attendees:
         content["attendees"] = [{"email": guest.email, "displayName": guest.name} for guest in draft.attendees]
     return content

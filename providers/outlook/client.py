@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote
@@ -201,10 +202,18 @@ class OutlookCalendar(PushChannels):
 
     def update(self, remote_id: RemoteId, draft: EventDraft, *, version: str) -> RemoteEvent:
         """PATCH with If-Match. Attendees stay as they are, so nobody is mailed by naming them again."""
-        body, headers = payloads.dump_change(draft), {**HEADERS, "If-Match": version}
+        body, headers = payloads.dump_change(self._noted(remote_id, draft)), {**HEADERS, "If-Match": version}
         return self._written(
             self._transport.request("PATCH", self._url(remote_id), route=_EVENT, json=body, headers=headers)
         )
+
+    def _noted(self, remote_id: RemoteId, draft: EventDraft) -> EventDraft:
+        """A note goes before what the body says now; If-Match sees to it that this is still the newest."""
+        if draft.note is None:
+            return draft
+        headers = {"Prefer": f'{HEADERS["Prefer"]}, outlook.body-content-type="text"'}
+        raw = self._transport.request("GET", self._url(remote_id), route=_EVENT, headers=headers).body
+        return replace(draft, body=draft.noted(payloads.description_of(raw)), note=None)
 
     def delete(self, remote_id: RemoteId, *, version: str) -> None:
         headers = {**HEADERS, "If-Match": version}

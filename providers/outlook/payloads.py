@@ -129,6 +129,13 @@ def unparsed(raw: object, error: Malformed) -> Unparsed:
     return Unparsed(id_of(raw), error.field, error.reason, raw if isinstance(raw, dict) else json.dumps(raw))
 
 
+def description_of(raw: object) -> str:
+    """What the body says, as text: we ask for text bodies with ``Prefer: outlook.body-content-type``."""
+    body = raw.get("body") if isinstance(raw, dict) else None
+    content = body.get("content") if isinstance(body, dict) else None
+    return content if isinstance(content, str) else ""
+
+
 def id_of(raw: object) -> str | None:
     found = raw.get("id") if isinstance(raw, dict) else None
     return found if isinstance(found, str) and found else None
@@ -176,9 +183,10 @@ def dump_draft(draft: EventDraft, *, key: WriteKey) -> dict[str, Any]:
 
 def dump_change(draft: EventDraft) -> dict[str, Any]:
     """The body of a PATCH. Attendees are left as they are, since naming them would mail them."""
+    body = {} if draft.body is None else {"body": {"contentType": "text", "content": draft.body}}
     return {
         "subject": draft.title,
-        "body": {"contentType": "text", "content": draft.body},
+        **body,
         "start": dump_moment(draft.interval.start),
         "end": dump_moment(draft.interval.end),
         "isAllDay": False,

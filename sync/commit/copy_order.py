@@ -136,4 +136,6 @@ def _shown(link: RemoteLink) -> Shown:
 
 def marked(shown: Shown, *, prefix: str, why: str) -> EventDraft:
     """A person's own event, kept where it is, shown as free, with the reason (nobody's data is deleted by default)."""
-    return EventDraft(shown.interval, prefix + shown.title.removeprefix(prefix), f"watertight: {why}.", blocks=False)
+    return EventDraft(
+        shown.interval, prefix + shown.title.removeprefix(prefix), blocks=False, note=f"watertight: {why}."
+    )

@@ -443,6 +443,18 @@ def test_update_replaces_what_the_draft_holds_and_nothing_else(google: World) ->
     assert entry.data["description"] == "Bring the keys."
 
 
+@pytest.mark.parametrize(("note", "expected"), [(None, "Ring twice."), ("Sorry.", "Sorry.\n\nRing twice.")])
+def test_a_persons_description_is_kept(google: World, note: str | None, expected: str) -> None:
+    event_id = google.human_creates(raw={"description": "Ring twice."})
+    for _ in range(2):  # the second time the note stands there already
+        event = google.calendar.find_event(event_id)
+        assert event is not None
+        google.calendar.update(event_id, EventDraft(hours(5, 6), "Moved", note=note), version=event.version)
+    entry = google.emulator.store.get(PERSON, event_id)
+    assert entry is not None
+    assert entry.data["description"] == expected
+
+
 def test_update_turns_an_all_day_event_into_a_timed_one(google: World) -> None:
     day = datetime(2027, 3, 8, tzinfo=UTC)
     google.emulator.act(_all_day(day, day + timedelta(days=1)))

@@ -131,6 +131,18 @@ class TestUpdate:
         event = _found(desk, desk.types(attendees=["pat@example.com"]))
         assert desk.client.update(event.remote_id, draft(), version=event.version).attendees == event.attendees
 
+    @pytest.mark.parametrize(("note", "expected"), [(None, "Ring twice."), ("Sorry.", "Sorry.\n\nRing twice.")])
+    def test_keeps_a_persons_description(self, desk: Desk, note: str | None, expected: str) -> None:
+        typed = RemoteId(desk.types())
+        desk.act("change", id=typed, raw={"body": {"contentType": "text", "content": "Ring twice."}})
+        for _ in range(2):  # the second time the note stands there already
+            event = desk.client.find_event(typed)
+            assert event is not None
+            desk.client.update(typed, replace(draft(title="Moved"), body=None, note=note), version=event.version)
+        entry = desk.world.emulator.store.get(desk.ref.remote.lower(), typed)
+        assert entry is not None
+        assert entry.data["body"]["content"] == expected
+
     def test_old_version_is_stale(self, desk: Desk) -> None:
         event = _found(desk, desk.types())
         desk.act("change", id=event.remote_id, event={"title": "Mine"})

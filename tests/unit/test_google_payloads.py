@@ -206,10 +206,13 @@ drafts = st.builds(
         instants,
         st.timedeltas(timedelta(seconds=1), timedelta(days=40)),
     ),
-    title=st.text(),
-    body=st.text(),
+    title=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00")),
+    body=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00")),
     blocks=st.booleans(),
-    attendees=st.lists(st.builds(Attendee, st.text(), addresses), max_size=3).map(tuple),
+    attendees=st.lists(
+        st.builds(Attendee, st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00")), addresses),
+        max_size=3,
+    ).map(tuple),
 )
 
 
@@ -242,8 +245,16 @@ def test_every_key_has_an_id_in_googles_alphabet(key: str) -> None:
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=8), inner, max_size=3
+        )
+    ),
     max_leaves=6,
 )
 names = st.sampled_from(
