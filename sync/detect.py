@@ -56,7 +56,7 @@ class Horizon:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What one run did; ids and counts only."""
+    """What one run did; ids and counts only. ``about`` names agent and calendar for those who watch."""
 
     job: Job
     calendar_id: CalendarId
@@ -66,6 +66,7 @@ class Report:
     quarantined: int = 0
     wishes: tuple[Wish, ...] = ()
     proposals: tuple[ProposalId, ...] = ()
+    about: str = ""
 
     def sentence(self) -> str:
         """One line for Flower and the terminal."""
@@ -231,9 +232,9 @@ class Detector:
             row.window_start, row.window_end, row.opened_at = read.window.start, read.window.end, read.opened_at
             resolve_alert(session, f"{claim.job}:{claim.ref.id}")
         proposals = tuple(proposal for proposal in inserted if proposal is not None)
-        return Report(
-            claim.job, claim.ref.id, None, len(read.changes), read.full, len(read.unparsed), tuple(wishes), proposals
-        )
+        about = f"{claim.ref.agent} via {claim.ref.provider} {claim.ref.role}"
+        numbers = (len(read.changes), read.full, len(read.unparsed))
+        return Report(claim.job, claim.ref.id, None, *numbers, tuple(wishes), proposals, about)
 
     def _merge(self, session: Session, claim: _Claim, read: _Read) -> list[Wish]:
         """Store the newest states and the unreadable records; the answer is what this job proposes about them."""

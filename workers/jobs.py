@@ -59,7 +59,7 @@ def run_calendar(task: Any, job: Job, calendar_id: int) -> str:  # noqa: ANN401 
 
 
 def _nudge(report: Report) -> None:
-    nudge(f"proposal:{proposal}" for proposal in report.proposals)
+    nudge((f"proposal:{proposal}" for proposal in report.proposals), about=report.about)
 
 
 def _stop(calendar_id: int, job: Job, error: NeedsHuman) -> None:
