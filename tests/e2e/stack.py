@@ -61,6 +61,8 @@ class Stack:
     # The program
 
     def start(self) -> None:
+        # What a killed run wrote would pass for ready as long as its children linger.
+        (self.state_dir / "run.json").unlink(missing_ok=True)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "workers.cli", "up"], cwd=ROOT, env=environment(self.state_dir, **FAST), stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
