@@ -18,6 +18,7 @@ from models.agents import Agent, Calendar
 from models.feeds import Cursor, Sighting
 from models.queries import list_linked_after
 from models.session import Sessions, database_now, lock_calendar, transaction
+from sync.boundaries import Boundary, cross
 from sync.changes import Wish, is_mass_change, is_newer, last_of_each, live_in, plan_proposals
 from sync.domain import (
     CalendarId,
@@ -119,8 +120,10 @@ class Detector:
         claim = self._claim(job, calendar_id)
         if isinstance(claim, Report):
             return claim
+        cross(Boundary.JOB_CLAIMED)
         try:
             read = self._read(claim)
+            cross(Boundary.JOB_READ)
             return self._store(claim, read)
         except BaseException:
             self._release(claim)
@@ -227,10 +230,14 @@ class Detector:
                 message = f"calendar {claim.ref.id}: the lease of this {claim.job} run was taken over"
                 raise Contention(message)
             wishes = self._merge(session, claim, read)
+            cross(Boundary.JOB_STORING)
             inserted = [insert_wish(session, wish, ref=claim.ref, agent_id=claim.agent_id) for wish in wishes]
             row.value, row.leased_until, row.read_at = read.cursor, None, claim.now
             row.window_start, row.window_end, row.opened_at = read.window.start, read.window.end, read.opened_at
             resolve_alert(session, f"{claim.job}:{claim.ref.id}")
+            session.flush()
+            cross(Boundary.JOB_CURSOR)
+        cross(Boundary.JOB_STORED)
         proposals = tuple(proposal for proposal in inserted if proposal is not None)
         about = f"{claim.ref.agent} via {claim.ref.provider} {claim.ref.role}"
         numbers = (len(read.changes), read.full, len(read.unparsed))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from models.queries import list_due
 from models.session import transaction
+from sync.boundaries import Boundary, cross
 from workers.app import app, runtime
 from workers.nudge import nudge
 
@@ -15,4 +16,5 @@ def resume_commits() -> str:
     """Wake the commit task for every row that is due, or whose worker did not come back."""
     with transaction(runtime().sessions) as session:
         due = list_due(session, limit=LIMIT)
+    cross(Boundary.DUE_FOUND)
     return f"{nudge(due, about='resumed')} of {len(due)} resumed"

@@ -15,6 +15,7 @@ from models.ledger import Appointment, Slot, Write
 from models.proposals import FINAL_STATES, Proposal
 from models.queries import list_writes
 from models.session import database_now, lock_agent
+from sync.boundaries import Boundary, cross
 from sync.commit import slots
 from sync.commit.links import appointment_of, find_link
 from sync.commit.order import LEASE_SECONDS, Order, master_of, order_of, title_of, wanted_of
@@ -84,6 +85,7 @@ def _resume(session: Session, proposal: Proposal, write: Write) -> Order | Outco
     write.fence += 1
     write.attempt += 1
     write.leased_until = now + timedelta(seconds=LEASE_SECONDS)
+    cross(Boundary.RESUMING)
     return order_of(session, proposal, write)
 
 

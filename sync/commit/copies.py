@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from models.ledger import Appointment, RemoteLink, Write
 from models.session import Sessions, transaction
+from sync.boundaries import Boundary, cross
 from sync.commit.copy_order import CANCELLED_PREFIX, CopyOrder, Shown, marked
 from sync.commit.links import find_link, link_event, remember
 from sync.commit.notice import notice
@@ -41,6 +42,7 @@ class CopyRun:
             WatertightError: as the vendor says.
         """
         self._check()
+        cross(Boundary.COPY_CHECKED)
         if self._order.action == "mark":
             return self._mark()
         if self._order.draft is not None:
@@ -125,6 +127,7 @@ class CopyRun:
 
     def _record(self, event: RemoteEvent | None) -> Outcome:
         order = self._order
+        cross(Boundary.COPY_WROTE)
         with transaction(self._sessions) as session:
             appointment = session.get_one(Appointment, order.appointment_id, with_for_update=True)
             link = find_link(session, appointment_id=appointment.id, calendar_id=order.calendar.id)
@@ -140,11 +143,16 @@ class CopyRun:
             _end(session, order, state="done", remote_id=event.remote_id if event else None)
             seen = {event.remote_id} if event is not None else set()
             found = notice(session, order.calendar, appointment.agent_id, seen)
+            cross(Boundary.COPY_RECORDING)
+        cross(Boundary.COPY_RECORDED)
         return Written("copied" if event is not None else "nothing left to show", found)
 
     def _finish(self, *, what: str) -> Outcome:
+        cross(Boundary.COPY_WROTE)
         with transaction(self._sessions) as session:
             _end(session, self._order, state="done")
+            cross(Boundary.COPY_RECORDING)
+        cross(Boundary.COPY_RECORDED)
         return Written(what)
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import update
 
 from models.ledger import Write
 from models.proposals import Proposal
 from models.session import Sessions, database_now, transaction
+from sync.boundaries import Boundary, cross
 from sync.commit.claim import Follow, Stray, claim, snooze_proposal
 from sync.commit.copies import CopyRun
 from sync.commit.copy_order import CopyOrder, claim_write
@@ -54,12 +56,15 @@ class CommitEngine:
         return self._proposal(int(number)) if name == "proposal" else self._write(int(number))
 
     def _proposal(self, proposal_id: int) -> Outcome:
+        cross(Boundary.CLAIM)
         with transaction(self._sessions) as session:
             claimed = claim(session, proposal_id)
+            cross(Boundary.CLAIMING)
         if isinstance(claimed, Follow | Stray):
             return self._follow(claimed)
         if not isinstance(claimed, Order):
             return claimed
+        cross(Boundary.CLAIMED if claimed.attempt == 1 else Boundary.RESUMED)
         try:
             return self._decide(claimed)
         except Contention as error:  # another worker has it: nothing that this one found counts any more
@@ -81,34 +86,43 @@ class CommitEngine:
         if isinstance(written, Blocked):
             return self._refuse(order, master, written)
         verified = master.verify(written)
+        cross(Boundary.VERIFY_READ)
         if isinstance(verified, Blocked):
             return self._refuse(order, master, verified)
         self._progress(order, "verified", evidence=verified.evidence)
+        cross(Boundary.VERIFIED)
         with transaction(self._sessions) as session:
-            return settle(session, order, verified.event)
+            settled = settle(session, order, verified.event)
+            cross(Boundary.SETTLING)
+        cross(Boundary.SETTLED)
+        return settled
 
     def _write_master(self, order: Order, master: Master) -> RemoteId | Blocked | None:
         clear = master.check()
+        cross(Boundary.CHECK_READ)
         if isinstance(clear, Blocked):
             return clear
         self._progress(order, "checked", evidence=clear.evidence)
+        cross(Boundary.CHECKED)
         try:
             event = master.write(clear)
         except Permanent as error:  # after a check in this very attempt, a plain "no" means that nothing was written
             self._tell(order.master.id, f"proposal:{order.proposal_id}", error, attempts=order.attempt)
             return Blocked(Reason.REJECTED, {"step": "write", "code": error.code})
+        cross(Boundary.WROTE)
         written = event.remote_id if event is not None else order.remote_id
         self._progress(order, "written", remote_id=written)
+        cross(Boundary.WRITTEN)
         return written
 
     def _refuse(self, order: Order, master: Master, blocked: Blocked) -> Outcome:
         """The refusal is certain before anything is undone: whoever resumes goes on undoing, and never says yes after all."""
         if blocked.event is None:
-            with transaction(self._sessions) as session:
-                return refuse(session, order, blocked.reason, evidence=blocked.evidence)
+            return self._record_refusal(order, blocked.reason, evidence=blocked.evidence)
         self._progress(
             order, "undone", reason=blocked.reason.value, evidence=blocked.evidence, remote_id=blocked.event.remote_id
         )
+        cross(Boundary.UNDOING)
         return self._take_back(order, master)
 
     def _take_back(self, order: Order, master: Master) -> Outcome:
@@ -117,8 +131,15 @@ class CommitEngine:
             reason, evidence = Reason(write.reason or Reason.MASTER_BUSY), write.evidence
             remote_id = RemoteId(str(write.remote_id))
         master.undo(remote_id)
+        cross(Boundary.UNDONE)
+        return self._record_refusal(order, reason, evidence=evidence)
+
+    def _record_refusal(self, order: Order, reason: Reason, *, evidence: dict[str, Any]) -> Outcome:
         with transaction(self._sessions) as session:
-            return refuse(session, order, reason, evidence=evidence)
+            refused = refuse(session, order, reason, evidence=evidence)
+            cross(Boundary.REFUSING)
+        cross(Boundary.REFUSED)
+        return refused
 
     def _progress(self, order: Order, state: str, **values: object) -> None:
         with transaction(self._sessions) as session:
@@ -126,6 +147,7 @@ class CommitEngine:
 
     def _failed(self, order: Order, error: WatertightError) -> Outcome:
         """Wait, refuse while nothing can have been written, or park: time is never freed on a guess (P6)."""
+        cross(Boundary.FAILED)
         decision = self._policy.decide(error, attempt=order.attempt, rand=self._rand())
         if isinstance(decision, RetryIn):
             return self._snooze(order.write_id, order.fence, seconds=decision.seconds, error=error)
@@ -163,6 +185,7 @@ class CommitEngine:
             claimed = claim_write(session, write_id)
         if not isinstance(claimed, CopyOrder):
             return claimed
+        cross(Boundary.COPY_CLAIMED)
         try:
             return CopyRun(self._sessions, self._calendars, claimed).carry_out()
         except Contention as error:
@@ -192,6 +215,7 @@ class CommitEngine:
                 )
                 .returning(Write.id)
             ).one_or_none()
+        cross(Boundary.SNOOZED)
         return Snoozed(seconds, error.code) if held is not None else Skipped("in another worker's hands")
 
     def _tell(self, calendar_id: int, reference: str, error: WatertightError, *, attempts: int) -> None:

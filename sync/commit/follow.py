@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from models.ledger import Appointment, Slot
 from models.proposals import Proposal
 from models.session import Sessions, lock_agent, transaction
+from sync.boundaries import Boundary, cross
 from sync.commit import slots
 from sync.commit.claim import Follow, Stray
 from sync.commit.links import appointment_of, remember
@@ -26,22 +27,30 @@ def follow_master(sessions: Sessions, calendars: Calendars, order: Follow) -> Ou
         WatertightError: the master could not be read; nothing was changed.
     """
     event = calendars.reader(order.calendar).find_event(order.remote_id)
+    cross(Boundary.FOLLOW_READ)
     with transaction(sessions) as session:
         lock_agent(session, order.agent_id)
         proposal = session.scalars(select(Proposal).where(Proposal.id == order.proposal_id).with_for_update()).one()
         if proposal.state != "pending":
             return Skipped(f"already {proposal.state}")
         resolve_alert(session, f"commit:{order.calendar.id}")
-        appointment = appointment_of(session, proposal)
-        if proposal.kind == Kind.CANCEL:
-            return _follow_cancel(session, proposal, appointment, event)
-        if event is None:
-            return refuse_unclaimed(session, proposal, Reason.GONE, evidence={"step": "follow"})
-        if event.interval != wanted_of(proposal) or not event.blocks:
-            return refuse_unclaimed(session, proposal, Reason.STALE, evidence={"step": "follow"})
-        if appointment is None:
-            return _follow_new(session, proposal, event)
-        return _follow_move(session, proposal, appointment, event)
+        outcome = _follow(session, proposal, event)
+        cross(Boundary.FOLLOWING)
+    cross(Boundary.FOLLOWED)
+    return outcome
+
+
+def _follow(session: Session, proposal: Proposal, event: RemoteEvent | None) -> Outcome:
+    appointment = appointment_of(session, proposal)
+    if proposal.kind == Kind.CANCEL:
+        return _follow_cancel(session, proposal, appointment, event)
+    if event is None:
+        return refuse_unclaimed(session, proposal, Reason.GONE, evidence={"step": "follow"})
+    if event.interval != wanted_of(proposal) or not event.blocks:
+        return refuse_unclaimed(session, proposal, Reason.STALE, evidence={"step": "follow"})
+    if appointment is None:
+        return _follow_new(session, proposal, event)
+    return _follow_move(session, proposal, appointment, event)
 
 
 def remove_stray(sessions: Sessions, calendars: Calendars, order: Stray) -> Outcome:
