@@ -64,7 +64,7 @@ class _VendorRoute(APIRoute):
 class GoogleEmulator:
     """``providers.emulation.Emulator``. Every calendar exists, and belongs to the person whose address is its id."""
 
-    name = "google"
+    name, missing = "google", "notFound"
 
     def __init__(self, *, journal: Path | None = None) -> None:
         self.store = Store(journal)
@@ -166,7 +166,9 @@ class GoogleEmulator:
         must_be_valid(body)
         if self.store.get(calendar, event_id) is not None:  # a deleted one as well: ids stay reserved for ever
             raise Refusal(409, "duplicate", "The requested identifier already exists.")
-        if fault := self.faults.take("delayed_visibility", calendar=calendar, request=_asked(request)):
+        if fault := self.faults.take(
+            "delayed_visibility", calendar=calendar, request=f"{request.method} {request.url.path}"
+        ):
             self._hidden[calendar, event_id] = time.monotonic() + (fault.seconds or 1.0)
         data = new_event(calendar, body, event_id=event_id, stamp=self._stamps.next())
         return _event(self._put(calendar, event_id, data))
@@ -207,7 +209,7 @@ class GoogleEmulator:
         window = asked_window(body)
         broken = self._take("freebusy_error", request=request)
         calendars = {}
-        for ref in [item["id"] for item in body.get("items", [])]:
+        for ref in (item["id"] for item in body.get("items", [])):
             if broken or ref.lower() != subject:
                 calendars[ref] = refused(reason="internalError" if broken else "notFound")
             else:
@@ -250,7 +252,9 @@ class GoogleEmulator:
             raise Refusal(status, "userRateLimitExceeded", "User Rate Limit Exceeded", domain="usageLimits")
 
     def _take(self, *kinds: str, request: Request) -> str | None:
-        fault = self.faults.take(*kinds, calendar=self.mailbox_of(request), request=_asked(request))
+        fault = self.faults.take(
+            *kinds, calendar=self.mailbox_of(request), request=f"{request.method} {request.url.path}"
+        )
         return fault.kind if fault else None
 
     def _entry(self, calendar: str, event_id: str) -> Entry:
@@ -290,10 +294,6 @@ async def _body(request: Request) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise Refusal(400, "parseError", "Parse Error")
     return body
-
-
-def _asked(request: Request) -> str:
-    return f"{request.method} {request.url.path}"
 
 
 def _bearer(request: Request) -> str:

@@ -52,6 +52,7 @@ class OutlookEmulator:
     """A ``providers.emulation.Emulator``. A calendar's key is the mailbox address in lower case."""
 
     name = "outlook"
+    missing = "ErrorItemNotFound"
 
     def __init__(self, *, journal: Path | None = None) -> None:
         self.store = Store(journal)
