@@ -15,6 +15,7 @@
     │   ├── Forbidden
     │   ├── Malformed               names the field
     │   └── Rejected                the vendor understood and said no
+    │       └── KeySpent                it knows the key of a write, and its event is not there
     └── NeedsHuman      stop this calendar and alert
         ├── CredentialRevoked
         ├── MassChange
@@ -125,6 +126,12 @@ class Rejected(Permanent):
     """The vendor understood the request and refused it."""
 
     code = "rejected"
+
+
+class KeySpent(Rejected):
+    """The vendor names the event that a write with this key made, and does not show it: deleted, or not visible yet."""
+
+    code = "key_spent"
 
 
 class NeedsHuman(WatertightError):

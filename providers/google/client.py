@@ -20,7 +20,6 @@ from providers.google.auth import SubjectToken
 from providers.google.listing import ROUTE as EVENTS
 from providers.google.listing import EventList
 from providers.google.payloads import (
-    KEY_PROPERTY,
     dump_draft,
     dump_patch,
     event_id,
@@ -28,7 +27,7 @@ from providers.google.payloads import (
     parse_change,
     parse_event,
 )
-from providers.transport import Answer, Transport, no_guard
+from providers.transport import CONNECT_SECONDS, READ_SECONDS, Answer, Transport, no_guard
 from sync.domain import (
     CalendarRef,
     Change,
@@ -75,9 +74,16 @@ class GoogleCredentials:
 class GoogleService:
     """Hands out calendars; one token and one transport for each person, whichever threads ask."""
 
-    def __init__(self, credentials: GoogleCredentials, *, guard: Callable[[], None] = no_guard) -> None:
+    def __init__(
+        self,
+        credentials: GoogleCredentials,
+        *,
+        guard: Callable[[], None] = no_guard,
+        timeout: tuple[float, float] = (CONNECT_SECONDS, READ_SECONDS),
+    ) -> None:
         self._credentials = credentials
         self._guard = guard
+        self._timeout = timeout
         self._transports: dict[str, Transport] = {}
         self._lock = threading.Lock()
 
@@ -91,7 +97,7 @@ class GoogleService:
                 auth = SubjectToken(
                     self._credentials.service_account, subject=subject, token_uri=self._credentials.token_uri
                 )
-                known = Transport("google", auth=auth, classify=classify, guard=self._guard)
+                known = Transport("google", auth=auth, classify=classify, guard=self._guard, timeout=self._timeout)
                 self._transports[subject] = known
             return known
 
@@ -129,7 +135,8 @@ class GoogleCalendar:
         return None if raw is None else parse_event(raw, zone=self._zone)
 
     def find_by_key(self, key: WriteKey) -> RemoteEvent | None:
-        return self.find_event(event_id(key)) or self._search(key)
+        """By the id that the write chose. Whatever else carries our tag is a person's copy of our event."""
+        return self.find_event(event_id(key))
 
     # Writing
 
@@ -234,15 +241,6 @@ class GoogleCalendar:
         if raw.get("kind") != "calendar#event":
             raise ProviderUnavailable(f"google GET {_EVENT}: not an event")
         return None if is_cancelled(raw) else raw
-
-    def _search(self, key: WriteKey) -> RemoteEvent | None:
-        """By our tag, for a copy of our event that goes by another id."""
-        tag = f"{KEY_PROPERTY}={key}"
-        for page in self._list.pages({"privateExtendedProperty": tag}):
-            for row in page["items"]:
-                if not (isinstance(row, dict) and is_cancelled(row)):
-                    return self._understood(row)
-        return None
 
     def _already_there(self, key: WriteKey) -> RemoteEvent:
         try:

@@ -19,7 +19,7 @@ from sync.commit.master import Blocked, Master
 from sync.commit.order import Order
 from sync.commit.outcome import Outcome, Skipped, Snoozed
 from sync.commit.settle import progress, refuse, settle
-from sync.domain import Reason, RemoteId
+from sync.domain import Kind, Reason, RemoteId
 from sync.errors import Contention, Malformed, NeedsHuman, Permanent, Rejected, WatertightError
 from sync.failures import Severity, open_alert, record_dead_letter
 from sync.ports import Calendars
@@ -77,7 +77,9 @@ class CommitEngine:
         master = Master(self._calendars, order)
         if order.phase == "undone":
             return self._take_back(order, master)
-        written = self._write_master(order, master) if order.phase in {"claimed", "checked"} else order.remote_id
+        # A deletion is checked and written anew as long as it is not settled: a "gone" may have been untrue.
+        unwritten = order.phase in {"claimed", "checked"} or order.kind is Kind.CANCEL
+        written = self._write_master(order, master) if unwritten else order.remote_id
         if isinstance(written, Blocked):
             return self._refuse(order, master, written)
         verified = master.verify(written)

@@ -25,6 +25,7 @@ CODES = {
     "forbidden",
     "malformed",
     "rejected",
+    "key_spent",
     "needs_human",
     "credential_revoked",
     "mass_change",
