@@ -7,7 +7,7 @@ events as the vendor's JSON with a change number, injects the faults that every 
 from __future__ import annotations
 
 import asyncio
-import time
+import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,6 +17,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from providers.emulated_faults import Fault, Faults, without_newest
 from providers.emulated_store import Entry, Store
 
 __all__ = ["Books", "Emulator", "Entry", "Fault", "Faults", "HumanAction", "HumanEvent", "Store", "build_app"]
@@ -48,56 +49,6 @@ class HumanAction(BaseModel):
     id: str | None = None
     event: HumanEvent = HumanEvent()
     raw: dict[str, Any] | None = Field(default=None, description="vendor JSON stored as it is, to plant odd records")
-
-
-class Fault(BaseModel):
-    """One misbehaviour. Of the next matching requests, ``times`` get it (None: all), within ``seconds`` if given.
-
-    Every emulator knows ``latency`` (``seconds`` each), ``rate_limited`` (429, Retry-After ``seconds``), ``server_error``
-    (500), ``unavailable`` (503), ``commit_then_timeout`` (does the work, then 504), ``commit_then_hang`` (does the work,
-    then answers after ``seconds``), ``error_in_ok`` (200 with an error body), ``empty_body``, ``html``, ``truncated``,
-    ``unauthorized`` (401). Vendors add their own kinds.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    kind: str
-    calendar: str | None = None
-    match: str | None = Field(default=None, description="substring of 'METHOD /path'")
-    times: int | None = 1
-    seconds: float | None = None
-
-
-class Faults:
-    """The faults that are armed now."""
-
-    def __init__(self) -> None:
-        self._armed: list[tuple[Fault, float]] = []
-
-    def arm(self, fault: Fault) -> None:
-        self._armed.append((fault, time.monotonic()))
-
-    def clear(self) -> None:
-        self._armed.clear()
-
-    def armed(self) -> list[dict[str, Any]]:
-        return [fault.model_dump() for fault, _ in self._armed]
-
-    def take(self, *kinds: str, calendar: str | None = None, request: str = "") -> Fault | None:
-        """The first armed fault of one of ``kinds`` that matches, counted as used."""
-        for position, (fault, _) in enumerate(self._armed):
-            if fault.kind in kinds and self._matches(fault, calendar=calendar, request=request):
-                if fault.times is not None:
-                    fault.times -= 1
-                    if fault.times <= 0:
-                        del self._armed[position]
-                return fault
-        return None
-
-    @staticmethod
-    def _matches(fault: Fault, *, calendar: str | None, request: str) -> bool:
-        wanted_calendar = fault.calendar is None or calendar is None or fault.calendar == calendar
-        return wanted_calendar and (fault.match is None or fault.match in request)
 
 
 @dataclass(slots=True)
@@ -138,6 +89,7 @@ class Emulator(Protocol):
     """One vendor. ``build_app`` adds everything that this protocol does not name."""
 
     name: str
+    missing: str  # the vendor's code for an event that is not there
     store: Store
     faults: Faults
     books: Books
@@ -205,16 +157,16 @@ async def _with_faults(
 
     if slow := take("latency"):
         await asyncio.sleep(slow.seconds or 1.0)
-    if fault := take("rate_limited", "server_error", "unavailable", "unauthorized"):
+    if fault := take("rate_limited", "server_error", "unavailable", "unauthorized", "missing", "conflict"):
         return _refusal(emulator, fault)
     response = await call_next(request)
-    if fault := take("commit_then_timeout", "commit_then_hang"):
-        if fault.kind == "commit_then_hang":
-            await asyncio.sleep(fault.seconds or HANG_SECONDS)
-            return response
-        return emulator.error(504, "UnknownError", "")
-    if fault := take("error_in_ok", "empty_body", "html", "truncated"):
-        return await _spoilt(emulator, fault, response)
+    if fault := take("commit_then_hang"):
+        await asyncio.sleep(fault.seconds or HANG_SECONDS)
+        return response
+    if fault := take("commit_then_timeout", "commit_then_error", "commit_then_unavailable", "commit_then_limited"):
+        return _refusal(emulator, fault)
+    if fault := take("error_in_ok", "empty_body", "html", "truncated", "late_in_lists"):
+        return await _spoilt(emulator, fault, response, mailbox=mailbox)
     return response
 
 
@@ -224,24 +176,32 @@ def _refusal(emulator: Emulator, fault: Fault) -> Response:
         "server_error": (500, "internalError"),
         "unavailable": (503, "backendError"),
         "unauthorized": (401, "authError"),
+        "missing": (404, emulator.missing),
+        "conflict": (409, "conflict"),
+        "commit_then_timeout": (504, "UnknownError"),
+        "commit_then_error": (500, "internalError"),
+        "commit_then_unavailable": (503, "backendError"),
+        "commit_then_limited": (429, "rateLimitExceeded"),
     }[fault.kind]
-    response = emulator.error(status, code, fault.kind)
-    if fault.kind == "rate_limited":
+    response = emulator.error(status, code, "" if status == 504 else fault.kind)  # noqa: PLR2004 - docs#3657: no message
+    if status == 429:  # noqa: PLR2004 - too many requests
         response.headers["Retry-After"] = str(int(fault.seconds or 1))
     return response
 
 
-async def _spoilt(emulator: Emulator, fault: Fault, response: Response) -> Response:
+async def _spoilt(emulator: Emulator, fault: Fault, response: Response, *, mailbox: str) -> Response:
     if fault.kind == "error_in_ok":
         spoilt = emulator.error(500, "internalError", "in spite of 200")
         spoilt.status_code = 200
         return spoilt
     if fault.kind == "html":
         return Response("<html><body>Sign in</body></html>", media_type="text/html")
+    if fault.kind == "empty_body":
+        return Response(b"", media_type="application/json")
+    body = b"".join([chunk async for chunk in _chunks(response)])
     if fault.kind == "truncated":
-        body = b"".join([chunk async for chunk in _chunks(response)])
         return Response(body[: len(body) // 2], media_type="application/json")
-    return Response(b"", media_type="application/json")
+    return JSONResponse(without_newest(json.loads(body), emulator.store.entries(mailbox)))
 
 
 async def _chunks(response: Response) -> Any:  # noqa: ANN401 - an async iterator of bytes, whatever starlette wraps it in

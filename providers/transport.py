@@ -19,8 +19,10 @@ import structlog
 import tenacity
 
 from sync.errors import (
+    CredentialReadOnly,
     CredentialRevoked,
     Forbidden,
+    NoSuchRight,
     NotFound,
     ProviderTimeout,
     ProviderUnavailable,
@@ -210,8 +212,9 @@ class Transport:
         if isinstance(error, ProviderUnavailable) and method != "GET":
             # The vendor may have stored the write before it failed to say so.
             error = WriteOutcomeUnknown(str(error))
-        if isinstance(error, Forbidden) and method != "GET":
+        if isinstance(error, NoSuchRight) and method != "GET":
             self._refused(f"{method} {route} at {self._vendor}")
+            error = CredentialReadOnly(str(error))
         if error is not None:
             raise error
         return Answer(response.status_code, response.headers, body or {})

@@ -13,10 +13,13 @@
     ├── Permanent       refuse or quarantine
     │   ├── NotFound
     │   ├── Forbidden
+    │   │   └── NoSuchRight             whatever the record: the credential lacks the right
     │   ├── Malformed               names the field
     │   └── Rejected                the vendor understood and said no
+    │       └── KeySpent                it knows the key of a write, and its event is not there
     └── NeedsHuman      stop this calendar and alert
         ├── CredentialRevoked
+        ├── CredentialReadOnly
         ├── MassChange
         └── MasterCheckBypassed
 
@@ -107,6 +110,12 @@ class Forbidden(Permanent):
     code = "forbidden"
 
 
+class NoSuchRight(Forbidden):
+    """The vendor says that the credential lacks the right altogether, not for this record only."""
+
+    code = "no_such_right"
+
+
 class Malformed(Permanent):
     """A value that cannot be understood.
 
@@ -127,6 +136,12 @@ class Rejected(Permanent):
     code = "rejected"
 
 
+class KeySpent(Rejected):
+    """The vendor names the event that a write with this key made, and does not show it: deleted, or not visible yet."""
+
+    code = "key_spent"
+
+
 class NeedsHuman(WatertightError):
     """Going on by ourselves could do harm."""
 
@@ -135,6 +150,12 @@ class NeedsHuman(WatertightError):
 
 class CredentialRevoked(NeedsHuman):
     code = "credential_revoked"
+
+
+class CredentialReadOnly(NeedsHuman):
+    """A write was sent with a credential that may only read: this process has the wrong set, or the set too few rights."""
+
+    code = "credential_read_only"
 
 
 class MassChange(NeedsHuman):

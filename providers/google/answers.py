@@ -12,7 +12,7 @@ from typing import Any
 import requests
 
 from providers.transport import retry_after
-from sync.errors import CursorExpired, ProviderUnavailable, RateLimited, Rejected, WatertightError
+from sync.errors import CursorExpired, NoSuchRight, ProviderUnavailable, RateLimited, Rejected, WatertightError
 
 # "Calendar usage limits exceeded" makes a calendar read-only for hours (google-api-nodejs-client#3422): trying again
 # within minutes only prolongs it.
@@ -48,8 +48,10 @@ def classify(status: int, headers: Mapping[str, str], body: dict[str, Any]) -> W
             return None
 
 
-def _limit(reason: str, *, where: str, asked: float | None) -> RateLimited | None:
+def _limit(reason: str, *, where: str, asked: float | None) -> RateLimited | NoSuchRight | None:
     """403 means "not allowed" as well as "too fast"; only the reason tells."""
+    if reason == "insufficientPermissions":
+        return NoSuchRight(where)
     if reason in _USAGE_REASONS:
         return RateLimited(where, retry_after=max(asked or 0.0, USAGE_LIMIT_SECONDS))
     return RateLimited(where, retry_after=asked) if reason in _RATE_REASONS else None

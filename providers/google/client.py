@@ -5,6 +5,7 @@ Source: the discovery document ``calendar.v3.json`` revision 20261030 and develo
 
 from __future__ import annotations
 
+import functools
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +21,6 @@ from providers.google.auth import READING, WRITING, SubjectToken
 from providers.google.listing import ROUTE as EVENTS
 from providers.google.listing import EventList
 from providers.google.payloads import (
-    KEY_PROPERTY,
     dump_draft,
     dump_patch,
     event_id,
@@ -28,7 +28,7 @@ from providers.google.payloads import (
     parse_change,
     parse_event,
 )
-from providers.transport import Answer, Transport, no_guard, nobody
+from providers.transport import CONNECT_SECONDS, READ_SECONDS, Answer, Transport, no_guard, nobody
 from sync.domain import (
     CalendarRef,
     Change,
@@ -85,10 +85,12 @@ class GoogleService:
         *,
         guard: Callable[[], None] = no_guard,
         refused: Callable[[str], None] = nobody,
+        timeout: tuple[float, float] = (CONNECT_SECONDS, READ_SECONDS),
     ) -> None:
         self._credentials = credentials
-        self._guard = guard
-        self._refused = refused
+        self._connect = functools.partial(
+            Transport, "google", classify=classify, guard=guard, refused=refused, timeout=timeout
+        )
         self._transports: dict[str, Transport] = {}
         self._lock = threading.Lock()
 
@@ -105,7 +107,7 @@ class GoogleService:
                     token_uri=self._credentials.token_uri,
                     scope=READING if self._credentials.read_only else WRITING,
                 )
-                known = Transport("google", auth=auth, classify=classify, guard=self._guard, refused=self._refused)
+                known = self._connect(auth=auth)
                 self._transports[subject] = known
             return known
 
@@ -143,7 +145,8 @@ class GoogleCalendar:
         return None if raw is None else parse_event(raw, zone=self._zone)
 
     def find_by_key(self, key: WriteKey) -> RemoteEvent | None:
-        return self.find_event(event_id(key)) or self._search(key)
+        """By the id that the write chose. Whatever else carries our tag is a person's copy of our event."""
+        return self.find_event(event_id(key))
 
     # Writing
 
@@ -248,15 +251,6 @@ class GoogleCalendar:
         if raw.get("kind") != "calendar#event":
             raise ProviderUnavailable(f"google GET {_EVENT}: not an event")
         return None if is_cancelled(raw) else raw
-
-    def _search(self, key: WriteKey) -> RemoteEvent | None:
-        """By our tag, for a copy of our event that goes by another id."""
-        tag = f"{KEY_PROPERTY}={key}"
-        for page in self._list.pages({"privateExtendedProperty": tag}):
-            for row in page["items"]:
-                if not (isinstance(row, dict) and is_cancelled(row)):
-                    return self._understood(row)
-        return None
 
     def _already_there(self, key: WriteKey) -> RemoteEvent:
         try:

@@ -17,12 +17,15 @@ from urllib.parse import parse_qs
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from providers.emulated_faults import Faults
+
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 AUDIENCE = "https://oauth2.googleapis.com/token"  # fixed, wherever the request is sent
 LIFETIME_SECONDS = 3599
 
 _LONGEST_SECONDS = 3600 + 300
 _SCOPE = "https://www.googleapis.com/auth/calendar"
+_READING = f"{_SCOPE}.readonly"
 
 
 def make_service_account(email: str) -> dict[str, str]:
@@ -57,10 +60,11 @@ class GrantRefusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """For whom (``subject``, lower case) a token was issued, and until when (seconds since the epoch)."""
+    """For whom (``subject``, lower case) a token was issued, until when (seconds since the epoch), and for what."""
 
     subject: str
     until: float
+    read_only: bool = False
 
 
 class Tokens:
@@ -70,10 +74,10 @@ class Tokens:
         self._now = now
         self._grants: dict[str, Grant] = {}
 
-    def issue(self, subject: str) -> dict[str, Any]:
+    def issue(self, subject: str, *, read_only: bool = False) -> dict[str, Any]:
         """The answer to a good ``POST /token``."""
         token = f"ya29.{secrets.token_urlsafe(24)}"
-        self._grants[token] = Grant(subject, self._now() + LIFETIME_SECONDS)
+        self._grants[token] = Grant(subject, self._now() + LIFETIME_SECONDS, read_only)
         return {"access_token": token, "expires_in": LIFETIME_SECONDS, "token_type": "Bearer"}
 
     def subject_of(self, authorization: str) -> str | None:
@@ -83,9 +87,20 @@ class Tokens:
         good = scheme.lower() == "bearer" and grant is not None and grant.until > self._now()
         return grant.subject if grant is not None and good else None
 
+    def has_right(self, authorization: str, method: str, path: str) -> bool:
+        """Whether the token's scope allows this; watching and asking for busy times need no more than reading."""
+        grant = self._grants.get(authorization.partition(" ")[2])
+        writes = method != "GET" and "/events" in path and not path.endswith("/watch")
+        return not (writes and grant is not None and grant.read_only)
 
-def subject_of_grant(form: str, *, now: Callable[[], float] = time.time) -> str:
-    """Whom the assertion in ``form`` wants to act for, in lower case.
+
+def is_revoked(faults: Faults, subject: str) -> bool:
+    """A refused grant ends the tokens that were issued for it."""
+    return any(fault["kind"] == "invalid_grant" and fault["calendar"] in (None, subject) for fault in faults.armed())
+
+
+def subject_of_grant(form: str, *, now: Callable[[], float] = time.time) -> tuple[str, bool]:
+    """Whom the assertion in ``form`` wants to act for, in lower case, and whether it wants only to read.
 
     Raises:
         GrantRefusal: it is not what Google accepts. The signature is not checked: every key is known here.
@@ -102,9 +117,10 @@ def subject_of_grant(form: str, *, now: Callable[[], float] = time.time) -> str:
         raise GrantRefusal("invalid_grant", "Invalid JWT: iss and sub are required")
     if not 0 < claims.get("exp", 0) - now() <= _LONGEST_SECONDS:
         raise GrantRefusal("invalid_grant", "Invalid JWT: check your iat and exp values in the JWT claim")
-    if _SCOPE not in str(claims.get("scope", "")).split():
+    scopes = str(claims.get("scope", "")).split()
+    if not {_SCOPE, _READING}.intersection(scopes):
         raise GrantRefusal("invalid_scope", "Invalid OAuth scope or ID token audience provided")
-    return str(claims["sub"]).lower()
+    return str(claims["sub"]).lower(), _SCOPE not in scopes
 
 
 def _parts(assertion: str) -> tuple[dict[str, Any], dict[str, Any]]:

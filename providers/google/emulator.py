@@ -36,7 +36,7 @@ from providers.google.emulated_freebusy import asked_window, busy_times, refused
 from providers.google.emulated_limits import Limits
 from providers.google.emulated_person import typed_body
 from providers.google.emulated_push import Channels
-from providers.google.emulated_token import GrantRefusal, Tokens, make_service_account, subject_of_grant
+from providers.google.emulated_token import GrantRefusal, Tokens, is_revoked, make_service_account, subject_of_grant
 
 BASE = "/calendar/v3"
 REQUESTS_PER_MINUTE = 600  # for one person; developers.google.com/calendar/api/guides/quota
@@ -64,7 +64,7 @@ class _VendorRoute(APIRoute):
 class GoogleEmulator:
     """``providers.emulation.Emulator``. Every calendar exists, and belongs to the person whose address is its id."""
 
-    name = "google"
+    name, missing = "google", "notFound"
 
     def __init__(self, *, journal: Path | None = None) -> None:
         self.store = Store(journal)
@@ -134,10 +134,10 @@ class GoogleEmulator:
     # The API
 
     async def _token(self, request: Request) -> Response:
-        subject = subject_of_grant((await request.body()).decode())
+        subject, read_only = subject_of_grant((await request.body()).decode())
         if self.faults.take("invalid_grant", calendar=subject):
             raise GrantRefusal("invalid_grant", "Invalid email or User ID")
-        return JSONResponse(self._tokens.issue(subject))
+        return JSONResponse(self._tokens.issue(subject, read_only=read_only))
 
     async def _list(self, request: Request, calendar: str) -> Response:
         calendar = self._enter(request, calendar)
@@ -166,7 +166,9 @@ class GoogleEmulator:
         must_be_valid(body)
         if self.store.get(calendar, event_id) is not None:  # a deleted one as well: ids stay reserved for ever
             raise Refusal(409, "duplicate", "The requested identifier already exists.")
-        if fault := self.faults.take("delayed_visibility", calendar=calendar, request=_asked(request)):
+        if fault := self.faults.take(
+            "delayed_visibility", calendar=calendar, request=f"{request.method} {request.url.path}"
+        ):
             self._hidden[calendar, event_id] = time.monotonic() + (fault.seconds or 1.0)
         data = new_event(calendar, body, event_id=event_id, stamp=self._stamps.next())
         return _event(self._put(calendar, event_id, data))
@@ -207,7 +209,7 @@ class GoogleEmulator:
         window = asked_window(body)
         broken = self._take("freebusy_error", request=request)
         calendars = {}
-        for ref in [item["id"] for item in body.get("items", [])]:
+        for ref in (item["id"] for item in body.get("items", [])):
             if broken or ref.lower() != subject:
                 calendars[ref] = refused(reason="internalError" if broken else "notFound")
             else:
@@ -225,19 +227,15 @@ class GoogleEmulator:
             Refusal: 401, 403, 404 or 429.
         """
         subject = self._tokens.subject_of(_bearer(request))
-        if subject is None or self._is_revoked(subject):
+        if subject is None or is_revoked(self.faults, subject):
             raise Refusal(401, "authError", "Invalid Credentials")
+        if not self._tokens.has_right(_bearer(request), request.method, request.url.path):
+            raise Refusal(403, "insufficientPermissions", "Insufficient Permission: Request had insufficient scopes.")
         self._must_be_within_limits(subject, request=request)
         key = subject if calendar in (None, "primary") else str(calendar).lower()
         if key != subject or self._take("hidden_calendar", request=request):
             raise Refusal(404, "notFound", "Not Found")
         return key
-
-    def _is_revoked(self, subject: str) -> bool:
-        """A refused grant ends the tokens that were issued for it."""
-        return any(
-            fault["kind"] == "invalid_grant" and fault["calendar"] in (None, subject) for fault in self.faults.armed()
-        )
 
     def _must_be_within_limits(self, subject: str, *, request: Request) -> None:
         if self._take("rate_limited_403", request=request):
@@ -250,7 +248,9 @@ class GoogleEmulator:
             raise Refusal(status, "userRateLimitExceeded", "User Rate Limit Exceeded", domain="usageLimits")
 
     def _take(self, *kinds: str, request: Request) -> str | None:
-        fault = self.faults.take(*kinds, calendar=self.mailbox_of(request), request=_asked(request))
+        fault = self.faults.take(
+            *kinds, calendar=self.mailbox_of(request), request=f"{request.method} {request.url.path}"
+        )
         return fault.kind if fault else None
 
     def _entry(self, calendar: str, event_id: str) -> Entry:
@@ -290,10 +290,6 @@ async def _body(request: Request) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise Refusal(400, "parseError", "Parse Error")
     return body
-
-
-def _asked(request: Request) -> str:
-    return f"{request.method} {request.url.path}"
 
 
 def _bearer(request: Request) -> str:

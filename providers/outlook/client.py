@@ -31,9 +31,9 @@ from sync.domain import (
 )
 from sync.errors import (
     CursorExpired,
+    KeySpent,
     Malformed,
     ProviderUnavailable,
-    Rejected,
     WriteOutcomeUnknown,
 )
 
@@ -155,7 +155,7 @@ class OutlookCalendar(PushChannels):
         """By our extended property, since ``transactionId`` cannot be searched for."""
         params = {**_WITH_KEY, "$filter": _key_filter(key)}
         rows = self._pages.read(f"{self._mailbox}/events", route=_EVENTS, params=params, headers=HEADERS).rows
-        live = [row for row in rows if not payloads.is_cancelled(row)]
+        live = [row for row in rows if not (payloads.is_cancelled(row) or payloads.is_copy(row, key=key))]
         for row in sorted(live, key=lambda row: payloads.age_order(row, key=key)):
             event = payloads.parse_event(row, zone=self._zone)
             if event.key == key:  # Graph compares the values without case
@@ -176,7 +176,8 @@ class OutlookCalendar(PushChannels):
         Raises:
             WriteOutcomeUnknown: no answer; or Graph knows the key, names no event and shows none, as when its search
                 lags behind. Call again with the same key.
-            Rejected: Graph refuses, or it names the event of this key and that event is gone.
+            KeySpent: Graph names the event of this key and does not show it.
+            Rejected: Graph refuses.
         """
         body = payloads.dump_draft(draft, key=key)
         try:
@@ -198,8 +199,7 @@ class OutlookCalendar(PushChannels):
         if found is not None:
             return found
         if duplicate.existing_id is not None:
-            # A read by id does not lag as the search does: what is named and not there has been deleted.
-            raise Rejected("outlook: the event of this key has been deleted")
+            raise KeySpent("outlook: the event of this key has been deleted, or does not show yet")
         raise WriteOutcomeUnknown("outlook: the key is taken, and its event is not visible yet")
 
     def _look_for(self, existing_id: str | None, *, key: WriteKey) -> RemoteEvent | None:

@@ -13,6 +13,7 @@ TOKEN_SECONDS: Final = 3599
 AT_ONCE: Final = 4  # per app and mailbox; texts differ on the scope
 PER_TEN_MINUTES: Final = 10_000
 _TEN_MINUTES_SECONDS: Final = 600.0
+_READ_ONLY: Final = ".r"
 
 
 class Tokens:
@@ -21,8 +22,9 @@ class Tokens:
     def __init__(self) -> None:
         self._until: dict[str, float] = {}
 
-    def issue(self) -> str:
-        token = secrets.token_urlsafe(32)
+    def issue(self, client_id: str = "") -> str:
+        """For a client whose name ends in ``-reader`` one that may only read: its app registration has no more."""
+        token = secrets.token_urlsafe(32) + (_READ_ONLY if client_id.endswith("-reader") else "")
         self._until[token] = time.monotonic() + TOKEN_SECONDS
         return token
 
@@ -31,6 +33,11 @@ class Tokens:
         scheme, _, token = authorization.partition(" ")
         if scheme != "Bearer" or self._until.get(token, 0.0) <= time.monotonic():
             raise GraphError(401, "InvalidAuthenticationToken", "Access token has expired or is not yet valid.")
+
+    def require_right(self, authorization: str, method: str, path: str) -> None:
+        """Raises GraphError: 403 (Graph: resolve-auth-errors.md). Subscriptions need no more than reading."""
+        if authorization.endswith(_READ_ONLY) and method != "GET" and "/events" in path:
+            raise GraphError(403, "ErrorAccessDenied", "Access is denied. Check credentials and try again.")
 
     def expire(self) -> None:
         self._until.clear()

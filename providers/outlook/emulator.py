@@ -52,6 +52,7 @@ class OutlookEmulator:
     """A ``providers.emulation.Emulator``. A calendar's key is the mailbox address in lower case."""
 
     name = "outlook"
+    missing = "ErrorItemNotFound"
 
     def __init__(self, *, journal: Path | None = None) -> None:
         self.store = Store(journal)
@@ -119,7 +120,11 @@ class OutlookEmulator:
         if "client_secret" not in form or self._taker(request)("revoked_secret"):
             description = "AADSTS7000215: Invalid client secret provided."
             return JSONResponse({"error": "invalid_client", "error_description": description}, status_code=401)
-        token = {"token_type": "Bearer", "expires_in": TOKEN_SECONDS, "access_token": self._tokens.issue()}
+        token = {
+            "token_type": "Bearer",
+            "expires_in": TOKEN_SECONDS,
+            "access_token": self._tokens.issue(form.get("client_id", [""])[0]),
+        }
         return JSONResponse(token)
 
     async def _admit(self, request: Request) -> None:
@@ -127,7 +132,9 @@ class OutlookEmulator:
             self._throttle.admit(mailbox, at_once=request.state.at_once)
         if self._taker(request)("expired_tokens"):
             self._tokens.expire()
-        self._tokens.require(request.headers.get("Authorization", ""))
+        authorization = request.headers.get("Authorization", "")
+        self._tokens.require(authorization)
+        self._tokens.require_right(authorization, request.method, request.scope["path"])
 
     def _taker(self, request: Request) -> Take:
         mailbox, asked = self.mailbox_of(request), f"{request.method} {request.scope['path']}"

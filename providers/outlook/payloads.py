@@ -158,6 +158,11 @@ def is_stub(raw: object) -> bool:
     return isinstance(raw, dict) and "subject" not in raw and "lastModifiedDateTime" not in raw
 
 
+def is_copy(raw: object, *, key: WriteKey) -> bool:
+    """Whether a person duplicated our event: Outlook copies the marker, and sets a ``transactionId`` of its own."""
+    return isinstance(raw, dict) and raw.get("transactionId") not in (None, key)
+
+
 def age_order(raw: object, *, key: WriteKey) -> tuple[bool, str]:
     """Sorts events with one key: first the one that our POST made, then by age. Outlook's "duplicate" copies the marker."""
     if not isinstance(raw, dict):

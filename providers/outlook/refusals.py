@@ -9,16 +9,32 @@ from typing import Any, Final
 import requests
 
 from providers.transport import by_status, retry_after
-from sync.errors import CursorExpired, NotFound, ProviderUnavailable, Rejected, StaleVersion, WatertightError
+from sync.errors import (
+    CursorExpired,
+    NoSuchRight,
+    NotFound,
+    ProviderUnavailable,
+    Rejected,
+    StaleVersion,
+    WatertightError,
+)
 
 # Graph: errors.md names the first; users met the others, in several spellings of case, with several 40x statuses.
 _EXPIRED: Final = frozenset({"syncstatenotfound", "syncstateinvalid", "resyncrequired"})
-_EVENT_GONE: Final = frozenset({"erroritemnotfound", "errorinvalididmalformed"})
 _PRINTABLE_CODE = re.compile(r"[A-Za-z0-9_.-]{1,80}")
 
 
 class EventGone(NotFound):
     """Graph knows the mailbox and has no such event. Any other 404 says nothing about the event (P6)."""
+
+
+_PLAIN: Final[dict[str, type[WatertightError]]] = {
+    "erroritemnotfound": EventGone,
+    "errorinvalididmalformed": EventGone,
+    "errorirresolvableconflict": StaleVersion,  # usually 412, and then the status says it already
+    "erroraccessdenied": NoSuchRight,
+    "authorization_requestdenied": NoSuchRight,
+}
 
 
 class DuplicateKey(Rejected):
@@ -48,13 +64,11 @@ def _by_code(status: int, code: str, details: dict[str, Any], *, where: str) -> 
         return None
     if status == requests.codes.gone or code in _EXPIRED:  # Graph: delta-query-overview.md
         return CursorExpired(where)
-    if code in _EVENT_GONE:
-        return EventGone(where)
+    if code in _PLAIN:
+        return _PLAIN[code](where)
     if code == "errorduplicatetransactionid":
         existing = details.get("@event.existingEventId")
         return DuplicateKey(where, existing_id=existing if isinstance(existing, str) else None)
-    if code == "errorirresolvableconflict":  # usually 412, and then the status says it already
-        return StaleVersion(where)
     return None
 
 

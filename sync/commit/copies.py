@@ -16,11 +16,12 @@ from models.session import Sessions, transaction
 from sync.boundaries import Boundary, cross
 from sync.commit.copy_order import CANCELLED_PREFIX, CopyOrder, Shown, marked
 from sync.commit.links import find_link, link_event, remember
-from sync.commit.notice import notice
+from sync.commit.master import INVISIBLE_ATTEMPTS
+from sync.commit.notice import notice, notice_made
 from sync.commit.outcome import Outcome, Written
 from sync.commit.settle import hold_on
 from sync.domain import REFUSED_PREFIX, EventDraft, RemoteEvent, RemoteId, Removal
-from sync.errors import Contention, NotFound, StaleVersion
+from sync.errors import Contention, KeySpent, NotFound, StaleVersion
 from sync.failures import resolve_alert
 from sync.ports import CalendarReader, Calendars, CalendarWriter
 
@@ -69,7 +70,7 @@ class CopyRun:
     def _show(self, draft: EventDraft) -> RemoteEvent | None:
         order = self._order
         if order.shown is None:
-            event = self._writer.create(draft, key=order.key)
+            event = self._create(draft)
             if order.attempt == 1:
                 return event
             # An earlier attempt may have made it, for an older state of the appointment, and may still be about to write:
@@ -78,9 +79,22 @@ class CopyRun:
         try:
             return self._writer.update(order.shown.remote_id, draft, version=order.shown.version)
         except (StaleVersion, NotFound):
+            current = self._reader.find_event(order.shown.remote_id)
+            if current is not None and draft.is_shown_by(current):
+                return current  # an earlier attempt wrote it, unheard
             current = self._unless_edited(order.shown)
             self._hold_on()
             return current and self._writer.update(current.remote_id, draft, version=current.version)
+
+    def _create(self, draft: EventDraft) -> RemoteEvent:
+        """A fresh key for an event that only does not show yet would make a second one."""
+        try:
+            return self._writer.create(draft, key=self._order.key)
+        except KeySpent as error:
+            if self._order.attempt >= INVISIBLE_ATTEMPTS:
+                raise
+            message = "the copy of our key does not show yet"
+            raise StaleVersion(message) from error
 
     def _hide(self) -> None:
         order = self._order
@@ -156,6 +170,7 @@ class CopyRun:
             _end(session, order, state="done", remote_id=event.remote_id if event else None)
             seen = {event.remote_id} if event is not None else set()
             found = notice(session, order.calendar, appointment.agent_id, seen)
+            found += notice_made(session, order.calendar, appointment.agent_id, order.key)  # a person's copy of it
             cross(Boundary.COPY_RECORDING)
         cross(Boundary.COPY_RECORDED)
         return Written("copied" if event is not None else "nothing left to show", found)

@@ -24,7 +24,7 @@ from sync.commit.order import Order
 from sync.commit.outcome import Outcome, Skipped, Snoozed
 from sync.commit.settle import hold_on, progress, refuse, settle
 from sync.domain import Kind, Reason, RemoteEvent, RemoteId
-from sync.errors import Contention, Forbidden, Malformed, NeedsHuman, Permanent, Rejected, WatertightError
+from sync.errors import Contention, Malformed, NeedsHuman, Permanent, Rejected, WatertightError
 from sync.failures import Severity, open_alert, record_dead_letter
 from sync.ports import Calendars
 from sync.retry import RetryIn, RetryPolicy
@@ -93,7 +93,9 @@ class CommitEngine:
             return self._keep(order, master)
         if order.phase == "undone":
             return self._take_back(order, master)
-        written = self._write_master(order, master) if order.phase in {"claimed", "checked"} else order.remote_id
+        # A deletion is checked and written anew as long as it is not settled: a "gone" may have been untrue.
+        unwritten = order.phase in {"claimed", "checked"} or order.kind is Kind.CANCEL
+        written = self._write_master(order, master) if unwritten else order.remote_id
         if isinstance(written, Blocked):
             return self._refuse(order, master, written)
         verified = master.verify(written)
@@ -257,8 +259,8 @@ class CommitEngine:
 
 
 def _keep(session: Session, calendar_id: int, reference: str, error: WatertightError, *, attempts: int) -> None:
-    """One dead letter, one alert. A credential that may not write is the wrong one: nobody but a person can change that."""
-    severity: Severity = "critical" if isinstance(error, NeedsHuman | Forbidden) else "warning"
+    """One dead letter, one alert."""
+    severity: Severity = "critical" if isinstance(error, NeedsHuman) else "warning"
     detail = {"calendar": calendar_id, "reference": reference}
     record_dead_letter(session, TASK, reference=reference, error=error, attempts=attempts)
     open_alert(session, f"commit:{calendar_id}", code=error.code, severity=severity, detail=detail)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from models.feeds import Sighting
 from models.ledger import Appointment, Slot
 from models.proposals import Proposal
 from models.session import Sessions, transaction
@@ -12,12 +13,13 @@ from sync.boundaries import Boundary, cross
 from sync.commit import slots
 from sync.commit.claim import Follow, Stray
 from sync.commit.links import appointment_of, remember
+from sync.commit.notice import notice
 from sync.commit.order import wanted_of
 from sync.commit.outcome import Accepted, Outcome, Skipped
 from sync.commit.settle import accept, cancel_appointment, refuse_unclaimed
-from sync.domain import Interval, Kind, Reason, RemoteEvent, Removal
+from sync.domain import Interval, Kind, Reason, RemoteEvent, Removal, WriteKey
 from sync.failures import open_alert, resolve_alert
-from sync.ports import Calendars
+from sync.ports import CalendarReader, Calendars
 
 
 def follow_master(sessions: Sessions, calendars: Calendars, order: Follow) -> Outcome:
@@ -55,7 +57,10 @@ def _follow(session: Session, proposal: Proposal, event: RemoteEvent | None) -> 
 
 def remove_stray(sessions: Sessions, calendars: Calendars, order: Stray) -> Outcome:
     """Delete an event that a write of ours made although the write came to nothing, after reading it and the master live."""
-    event = calendars.reader(order.calendar).find_event(order.remote_id)
+    reader = calendars.reader(order.calendar)
+    event = reader.find_event(order.remote_id)
+    if event is not None and event.key is not None and not _is_made_by_us(reader, event, event.key):
+        return _disown(sessions, order)
     if event is not None:
         calendars.reader(order.master).read_window(event.interval)
         calendars.writer(order.calendar).delete(event.remote_id, version=event.version)
@@ -66,6 +71,29 @@ def remove_stray(sessions: Sessions, calendars: Calendars, order: Stray) -> Outc
             return Skipped(f"already {proposal.state}")
         remember(session, order.calendar.id, Removal(order.remote_id))
         return Accepted(Reason.ACCEPTED, accept(session, proposal, Reason.ACCEPTED, appointment=None))
+
+
+def _is_made_by_us(reader: CalendarReader, event: RemoteEvent, key: WriteKey) -> bool:
+    """A write that never heard which event it made cannot tell it from a person's copy of it. The vendor can."""
+    made = reader.find_by_key(key)
+    return made is not None and made.remote_id == event.remote_id
+
+
+def _disown(sessions: Sessions, order: Stray) -> Outcome:
+    """A copy is the person's own event: it stays, and the jobs' rules are asked about it as about any other."""
+    with transaction(sessions) as session:
+        order.parties.lock(session, order.proposal_id)
+        proposal = session.scalars(select(Proposal).where(Proposal.id == order.proposal_id).with_for_update()).one()
+        if proposal.state != "pending":
+            return Skipped(f"already {proposal.state}")
+        follow = accept(session, proposal, Reason.ALREADY_DONE, appointment=None)
+        session.execute(
+            update(Sighting)
+            .where(Sighting.calendar_id == order.calendar.id, Sighting.remote_id == order.remote_id)
+            .values(key=None)
+        )
+        follow += notice(session, order.calendar, proposal.agent_id, [order.remote_id])
+        return Accepted(Reason.ALREADY_DONE, follow)
 
 
 def _follow_new(session: Session, proposal: Proposal, event: RemoteEvent) -> Outcome:

@@ -64,9 +64,15 @@ def link_event(
 
 
 def remember(session: Session, calendar_id: CalendarId, change: RemoteEvent | Removal) -> None:
-    """What we have just written or read is the newest sighting, unless a job has seen a newer one meanwhile."""
+    """What we have just written or read is the newest sighting, unless a job has seen a newer one meanwhile.
+
+    A tombstone without a date is newer than anything that was read before it: were the event brought back to life here,
+    nobody would hear of its end, since the job's cursor has passed it.
+    """
     lock_calendar(session, calendar_id)
     row = session.get(Sighting, (calendar_id, change.remote_id), populate_existing=True)
+    if row is not None and row.deleted and row.updated is None and isinstance(change, RemoteEvent):
+        return
     if row is None or is_newer(change, seen_of(row)):
         store_sighting(session, calendar_id, change, row=row)
         session.flush()

@@ -9,7 +9,7 @@ from typing import Any
 from sync.commit.order import Order, evidence_of
 from sync.conflicts import Own, find_blockers
 from sync.domain import EventDraft, Interval, Kind, Reason, RemoteEvent, RemoteId
-from sync.errors import StaleVersion
+from sync.errors import KeySpent, NotFound, StaleVersion
 from sync.ports import Calendars
 
 INVISIBLE_ATTEMPTS = 4  # how often a fresh event may be missing (vendors show new events late) before it counts as gone
@@ -55,19 +55,35 @@ class Master:
         """Make the change. The same order always makes the same one.
 
         Raises:
-            StaleVersion: the event changed since the check; check again.
+            StaleVersion: the event changed or went since the check; check again.
             WriteOutcomeUnknown: no answer; check again, with the same key.
         """
         order, event = self._order, clear.event
         if order.kind is Kind.BOOK:
-            return event or self._writer.create(order.draft(), key=order.key)
+            return event or self._create()
         if event is None:
             return None  # a cancellation of what is gone already
         if order.kind is Kind.CANCEL:
             self._writer.delete(event.remote_id, version=event.version)
             return None
         draft = order.draft()
-        return event if draft.is_shown_by(event) else self._writer.update(event.remote_id, draft, version=event.version)
+        if draft.is_shown_by(event):
+            return event
+        try:
+            return self._writer.update(event.remote_id, draft, version=event.version)
+        except NotFound as error:  # the check has just seen it: gone since then, or only not found by id yet
+            message = "the event went between check and write"
+            raise StaleVersion(message) from error
+
+    def _create(self) -> RemoteEvent:
+        """Vendors may name the event of a used key before they show it, which looks as if it had been deleted."""
+        try:
+            return self._writer.create(self._order.draft(), key=self._order.key)
+        except KeySpent as error:
+            if self._order.attempt >= INVISIBLE_ATTEMPTS:
+                raise
+            message = "the event of our key does not show yet"
+            raise StaleVersion(message) from error
 
     def verify(self, remote_id: RemoteId | None) -> Clear | Blocked:
         """Read again. A foreign event that slipped in wins, since nobody has been told yes yet.
@@ -93,7 +109,7 @@ class Master:
         Raises:
             StaleVersion: the event changed meanwhile; read again.
         """
-        event = self._reader.find_event(remote_id)
+        event = self._find(remote_id, within=self._order.interval)
         if event is None:
             return
         if self._order.kind is not Kind.MOVE:
@@ -120,31 +136,31 @@ class Master:
         if order.interval is None:
             message = f"proposal {order.proposal_id} names no time to check"
             raise ValueError(message)
-        events, evidence = self._read_around(order.interval, step="check", own=order.own)
-        existing = self._existing(events)
+        _, evidence = self._read_around(order.interval, step="check", own=order.own)
+        existing = self._existing()
         if isinstance(existing, Reason):
             return Blocked(existing, evidence)
         if evidence["events"] and order.takes_time:
             return Blocked(Reason.MASTER_BUSY, evidence, existing if self._must_undo(existing) else None)
         return Clear(existing, evidence)
 
-    def _existing(self, events: list[RemoteEvent]) -> RemoteEvent | Reason | None:
+    def _existing(self) -> RemoteEvent | Reason | None:
         """Our event, if this order has one already."""
         if self._order.kind is Kind.MOVE:
             return self._find_carried()
-        return self._find_made(events) if self._order.kind is Kind.BOOK else None
+        return self._find_made() if self._order.kind is Kind.BOOK else None
 
-    def _find_made(self, events: list[RemoteEvent]) -> RemoteEvent | None:
-        """The event of an earlier attempt whose outcome nobody recorded."""
-        own = next((event for event in events if self._order.own.is_it(event)), None)
-        if own is None and self._order.attempt > 1:
-            return self._reader.find_by_key(self._order.key)
-        return own
+    def _find_made(self) -> RemoteEvent | None:
+        """The event of an earlier attempt whose outcome nobody recorded.
+
+        Asked of the vendor, not picked from the window: a person who copied our event copied its key, and the copy is theirs.
+        """
+        return self._reader.find_by_key(self._order.key) if self._order.attempt > 1 else None
 
     def _find_carried(self) -> RemoteEvent | Reason:
         """The event that carries the appointment, if it is still as agreed or already as wanted."""
         order = self._order
-        event = self._reader.find_event(order.remote_id) if order.remote_id is not None else None
+        event = self._find(order.remote_id, within=order.before)
         if event is None:
             return Reason.GONE
         as_expected = event.version == order.remote_version or event.interval in {order.before, order.interval}
@@ -155,7 +171,7 @@ class Master:
 
     def _check_cancel(self) -> Clear | Blocked:
         order = self._order
-        event = self._reader.find_event(order.remote_id) if order.remote_id is not None else None
+        event = self._find(order.remote_id, within=order.before)
         evidence = {
             "step": "check",
             "read_at": datetime.now(UTC).isoformat(),
@@ -164,6 +180,15 @@ class Master:
         if event is not None and event.version != order.remote_version and event.interval != order.before:
             return Blocked(Reason.MASTER_CHANGED, evidence)
         return Clear(event, evidence)
+
+    def _find(self, remote_id: RemoteId | None, *, within: Interval | None) -> RemoteEvent | None:
+        """The event, or None if it is gone. Vendors answer "not found" for fresh ids: what a list shows is there (P6)."""
+        if remote_id is None:
+            return None
+        event = self._reader.find_event(remote_id)
+        if event is not None or within is None:
+            return event
+        return next((each for each in self._reader.read_window(within) if each.remote_id == remote_id), None)
 
     def _verify_cancel(self, remote_id: RemoteId | None) -> Clear:
         if remote_id is not None and self._reader.find_event(remote_id) is not None:

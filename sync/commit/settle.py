@@ -68,6 +68,8 @@ def settle(session: Session, order: Order, event: RemoteEvent | None) -> Accepte
     follow = accept(session, proposal, Reason.ACCEPTED, appointment=appointment, evidence=evidence)
     if event is not None:
         follow += notice(session, order.master, order.agent_id, [event.remote_id])
+        # A person's copy of our event was taken for ours as long as the write had not recorded which one is.
+        follow += notice_made(session, order.master, order.agent_id, order.key)
     return Accepted(Reason.ACCEPTED, follow)
 
 

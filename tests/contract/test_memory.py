@@ -70,6 +70,13 @@ def test_a_key_creates_once(calendar: MemoryCalendar) -> None:
     assert calendar.find_by_key(WriteKey("k2")) is None
 
 
+def test_a_persons_copy_has_the_key_and_is_not_what_the_write_made(calendar: MemoryCalendar) -> None:
+    copy = calendar.put(hour(1), "Copied", key=KEY)
+    assert calendar.find_by_key(KEY) is None
+    made = calendar.create(EventDraft(hour(0), "Demo"), key=KEY)
+    assert (copy.key, calendar.find_by_key(KEY)) == (KEY, made)
+
+
 @pytest.mark.parametrize("by", ["person", "api"])
 def test_a_key_whose_event_was_deleted_creates_nothing(calendar: MemoryCalendar, by: str) -> None:
     made = calendar.create(EventDraft(hour(0), "Demo"), key=KEY)

@@ -257,6 +257,14 @@ class TestFind:
         desk.plants(copied)
         assert desk.client.find_by_key(key()) == created
 
+    def test_copy_that_outlives_the_one_that_we_made_is_not_ours(self, desk: Desk) -> None:
+        created = desk.client.create(draft(), key=key())
+        stored = desk.world.emulator.store.get(desk.ref.remote.lower(), created.remote_id)
+        assert stored is not None
+        desk.plants({**stored.data, "id": "0-copy", "transactionId": "localevent"})
+        desk.act("delete", id=created.remote_id)
+        assert desk.client.find_by_key(key()) is None
+
     def test_cancelled_event_does_not_exist(self, desk: Desk) -> None:
         event = desk.act("create", event=_typed(), raw={"isCancelled": True})
         assert desk.client.find_event(RemoteId(event)) is None

@@ -13,7 +13,7 @@ import requests
 
 from providers.outlook.client import OutlookService
 from sync.domain import Attendee, RemoteEvent, RemoteId
-from sync.errors import Forbidden, NotFound, RateLimited, Rejected, StaleVersion, WriteOutcomeUnknown
+from sync.errors import Forbidden, KeySpent, NotFound, RateLimited, StaleVersion, WriteOutcomeUnknown
 from tests.contract.outlook_world import HOUR, NINE, WINDOW, Desk, World, draft, key, open_desk, served
 
 OUTCOMES = ["commit_then_timeout", "server_error", "unavailable", "html", "empty_body", "truncated", "error_in_ok"]
@@ -100,10 +100,30 @@ class TestCreate:
         with pytest.raises(WriteOutcomeUnknown):
             desk.client.create(draft(), key=key())
 
-    def test_key_of_a_deleted_event_is_rejected(self, desk: Desk) -> None:
+    def test_key_of_a_deleted_event_is_spent(self, desk: Desk) -> None:
         desk.act("delete", id=desk.client.create(draft(), key=key()).remote_id)
-        with pytest.raises(Rejected):
+        with pytest.raises(KeySpent):
             desk.client.create(draft(), key=key())
+
+    @pytest.mark.parametrize("kind", ["commit_then_error", "commit_then_unavailable"])
+    def test_failure_after_the_work_is_cleared_up_within_the_call(self, desk: Desk, kind: str) -> None:
+        desk.fault(kind, match="POST")
+        created = desk.client.create(draft(), key=key())
+        assert desk.client.read_window(WINDOW) == [created]
+
+    def test_limit_after_the_work_is_not_waited_for_and_the_key_makes_it_safe(self, desk: Desk) -> None:
+        desk.fault("commit_then_limited", seconds=30, match="POST")
+        with pytest.raises(RateLimited):
+            desk.client.create(draft(), key=key())
+        assert desk.client.read_window(WINDOW) == [desk.client.create(draft(), key=key())]
+
+    def test_event_that_is_named_and_not_found_yet_is_no_deleted_event(self, desk: Desk) -> None:
+        created = desk.client.create(draft(), key=key())
+        desk.fault("missing", match="/events/", times=3)
+        desk.fault("late_in_lists", match="GET", times=3)
+        with pytest.raises(KeySpent):
+            desk.client.create(draft(), key=key())
+        assert desk.client.create(draft(), key=key()) == created
 
     def test_limit_is_not_waited_for(self, desk: Desk) -> None:
         desk.fault("rate_limited", seconds=30)

@@ -23,10 +23,13 @@ CODES = {
     "permanent",
     "not_found",
     "forbidden",
+    "no_such_right",
     "malformed",
     "rejected",
+    "key_spent",
     "needs_human",
     "credential_revoked",
+    "credential_read_only",
     "mass_change",
     "master_check_bypassed",
 }
