@@ -1,0 +1,151 @@
+"""The whole stack while people keep asking and one part after the other breaks: nothing is lost, nothing is done twice.
+
+A case ends with its first decision after the outage; what became of every wish is looked at in the end, for all cases
+together, because what a killed process had in hand waits for the end of its lease. ``WATERTIGHT_TEST_FULL=1`` makes the
+cases as long as the issue asked for, ``WATERTIGHT_TEST_FIGURES=file`` keeps what was measured: docs/outages.md.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections import Counter
+from datetime import datetime
+from itertools import pairwise
+
+import pytest
+
+from tests.e2e.load import (
+    FULL,
+    Fate,
+    Load,
+    await_calm,
+    fates,
+    keep_figures,
+    messages,
+    on_calendar,
+    overlapping_slots,
+)
+from tests.e2e.stack import Stack, wait_for
+
+pytestmark = pytest.mark.timeout(300)
+
+FREEZE_SECONDS = 20 if FULL else 8
+PREFETCH = 2  # one message for each commit process
+LOADS: dict[str, Load] = {}
+
+
+def test_a_killed_broker_comes_back_and_the_work_goes_on(stack: Stack) -> None:
+    with load(stack, "broker killed") as wishes:
+        wishes.outage_begins()
+        stack.revived("valkey", instead_of=stack.kill("valkey"))
+        wishes.outage_ended()
+
+
+def test_a_frozen_broker_costs_no_more_than_the_freeze(stack: Stack) -> None:
+    with load(stack, "broker frozen") as wishes:
+        wishes.outage_begins()
+        with stack.frozen("valkey"):
+            before = len(wishes.accepted)
+            time.sleep(FREEZE_SECONDS)
+            assert len(wishes.accepted) > before, "wishes are accepted without a broker: the table is what counts"
+        wishes.outage_ended()
+
+
+def test_an_emptied_broker_is_filled_again_from_the_table(stack: Stack) -> None:
+    with load(stack, "broker emptied") as wishes:
+        with stack.frozen("commit"), stack.broker() as broker:
+            wait_for(lambda: broker.llen("commit") > PREFETCH, "backlog")
+            wishes.outage_begins()
+            broker.flushall()
+        wishes.outage_ended()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["database restarted", "database killed"])
+def test_a_database_that_goes_in_the_middle_of_commits_loses_none(
+    stack: Stack, number: signal.Signals, request: pytest.FixtureRequest
+) -> None:
+    with load(stack, request.node.callspec.id) as wishes:
+        wait_for(lambda: wishes.in_hand() > 0, "commit in flight")
+        wishes.outage_begins()
+        pid = stack.pids["postgres"]
+        os.kill(pid, number)
+        stack.revived("postgres", instead_of=pid)
+        wishes.outage_ended()
+    assert set(wishes.refusals) <= {503}, "whoever asks is told to come again, never that we have a bug"
+
+
+def test_a_killed_commit_worker_with_all_hands_full_is_replaced(stack: Stack) -> None:
+    with load(stack, "worker killed") as wishes:
+        wait_for(lambda: is_full(stack), "worker with a full prefetch and more in the queue")
+        pid = stack.pids["commit"]
+        wishes.outage_begins()
+        os.killpg(pid, signal.SIGKILL)
+        stack.revived("commit", instead_of=pid)
+        wishes.outage_ended()
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "broker killed",
+        "broker frozen",
+        "broker emptied",
+        "database restarted",
+        "database killed",
+        "worker killed",
+    ],
+)
+def test_all_that_was_accepted_is_decided_once_and_shown_once(stack: Stack, case: str) -> None:
+    wishes = LOADS[case]
+    await_calm(wishes)
+    found = fates(wishes)
+    settled = {number for number, fate in found.items() if fate.state == "settled"}
+    wanted = Counter((wish.agent, wish.start) for wish in wishes.accepted.values())
+    got = Counter((wishes.accepted[number].agent, wishes.accepted[number].start) for number in settled)
+    assert found.keys() == wishes.accepted.keys()
+    assert {fate.decisions for fate in found.values()} == {1}
+    assert got == Counter(dict.fromkeys(wanted, 1)), "of two who want the same hour, one gets it"
+    assert stack.look(overlapping_slots) == 0
+    promised = Counter(
+        (wish.agent, wish.title, wish.start) for number, wish in wishes.accepted.items() if number in settled
+    )
+    assert on_calendar(wishes, "outlook") == promised
+    assert on_calendar(wishes, "google") == promised
+    keep_figures(case, **figures(wishes, found))
+
+
+def load(stack: Stack, case: str) -> Load:
+    LOADS[case] = Load(stack, case)
+    return LOADS[case]
+
+
+def is_full(stack: Stack) -> bool:
+    """Each process has a commit, and others wait."""
+    with stack.broker() as broker:
+        taken = [json.loads(entry) for entry in broker.hvals("unacked")]
+        in_hand = sum(entry[2] == "commit" for entry in taken)
+        return in_hand >= PREFETCH and int(broker.llen("commit")) > 0
+
+
+def figures(wishes: Load, found: dict[int, Fate]) -> dict[str, object]:
+    decided = sorted(fate.decided_at for fate in found.values())
+    after = [at for at in decided if at > wishes.ended]
+    sent = messages(wishes)
+    return {
+        "accepted": len(wishes.accepted),
+        "refused_requests": dict(wishes.refusals),
+        "lost": len(wishes.accepted) - len(found),
+        "outage_seconds": seconds(wishes.began, wishes.ended),
+        "first_decision_seconds": seconds(wishes.ended, after[0]),
+        "last_decision_seconds": seconds(wishes.ended, after[-1]),
+        "longest_pause_seconds": max(seconds(one, other) for one, other in pairwise(decided)),
+        "proposals_by_attempts": dict(sorted(Counter(fate.attempts for fate in found.values()).items())),
+        "proposals_by_messages": dict(sorted(Counter(sent.values()).items())),
+    }
+
+
+def seconds(since: datetime, until: datetime) -> float:
+    return round((until - since).total_seconds(), 2)
