@@ -45,12 +45,12 @@ class Extra:
 
 @contextmanager
 def extra_worker(stack: Stack, folder: Path, *, broker_url: str | None = None) -> Iterator[Extra]:
-    """One process for tasks, as the commit worker has two; of the stack, unless told of another broker."""
+    """As the commit worker: two processes. On the stack's broker, unless told of another."""
     broker_url = broker_url or str(stack.run["broker_url"])
     diary, log, name = folder / "diary", folder / "worker.log", f"poison-{uuid.uuid4().hex[:6]}"
     diary.touch()
     env = environment(stack.state_dir, BROKER_URL=broker_url) | {"POISON_DIARY": str(diary)}
-    options = ("-Q", QUEUE, "-n", f"{name}@%h", "-P", "prefork", "-c", "1", "--without-gossip", "--without-mingle")
+    options = ("-Q", QUEUE, "-n", f"{name}@%h", "-P", "prefork", "-c", "2", "--without-gossip", "--without-mingle")
     command = [sys.executable, "-m", "celery", "-A", "tests.e2e.poison", "worker", *options]
     with log.open("ab") as file:
         process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=file, stderr=file, stdin=subprocess.DEVNULL)
