@@ -27,6 +27,7 @@ FULL = os.environ.get("WATERTIGHT_TEST_FULL") == "1"
 MOST = 144  # wishes of one load: then its day is full
 THREADS = 4  # a frozen broker holds each request for 5 s: the others go on
 PACE_SECONDS = 0.4
+BACKLOG = 20  # more undecided than that, and a slow machine would still be at the last load when the next one comes
 AGENTS = ("dana", "ben", "asha")
 
 
@@ -49,6 +50,7 @@ class Load:
         self.refusals: Counter[int] = Counter()
         self.began = self.ended = stack.look(_now)
         self._day = stack.free_day()
+        self._allowed = BACKLOG
         self._numbers = itertools.count()
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._ask_on, name=f"load-{number}") for number in range(THREADS)]
@@ -66,10 +68,12 @@ class Load:
 
     def outage_begins(self) -> None:
         self.began = self.ended = self.stack.look(_now)
+        self._allowed = MOST
 
     def outage_ended(self) -> None:
         """From here on the time counts until the first decision."""
         self.ended = self.stack.look(_now)
+        self._allowed = BACKLOG
         wait_for(lambda: self.decided(after=self.ended) > 0, "decision after the outage", seconds=120)
 
     def decided(self, *, after: datetime | None = None) -> int:
@@ -87,11 +91,14 @@ class Load:
         )
 
     def _ask_on(self) -> None:
-        while not self._stop.is_set() and (number := next(self._numbers)) < MOST:
+        while not self._stop.wait(PACE_SECONDS):
+            if len(self.accepted) - self.decided() >= self._allowed:
+                continue
+            if (number := next(self._numbers)) >= MOST:
+                return
             pair = number // 2
             agent, hour = AGENTS[pair % len(AGENTS)], pair // len(AGENTS)
             self._insist(Wish(f"{self.name} {number:03}", agent, self._day + timedelta(hours=hour)))
-            time.sleep(PACE_SECONDS)
 
     def _insist(self, wish: Wish) -> None:
         """Even after the end: whoever asked wants an answer."""

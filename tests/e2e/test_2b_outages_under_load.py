@@ -12,7 +12,7 @@ import os
 import signal
 import time
 from collections import Counter
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -92,6 +92,16 @@ def test_a_killed_commit_worker_with_all_hands_full_is_replaced(stack: Stack) ->
         os.killpg(pid, signal.SIGKILL)
         stack.revived("commit", instead_of=pid)
         wishes.outage_ended()
+
+
+def test_a_backlog_is_not_announced_again_and_again(stack: Stack) -> None:
+    """ResumeCommits, here every second, added one message per open row each time: no slow machine got to the end of it."""
+    day, titles = stack.free_day(), [f"Backlog {number}" for number in range(10)]
+    with stack.frozen("commit"), stack.broker() as broker:
+        for hour, title in enumerate(titles):
+            stack.propose(title, start=day + timedelta(hours=hour))
+        time.sleep(4)
+        assert len(titles) <= int(broker.llen("commit")) < 3 * len(titles)
 
 
 def test_a_message_that_kills_its_process_runs_once_and_is_reported_once(stack: Stack, tmp_path: Path) -> None:
