@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 from celery import Celery, Task, signals
 from celery.exceptions import SoftTimeLimitExceeded, TaskPredicate
+from kombu.exceptions import OperationalError as Unsent
 from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
@@ -40,7 +41,7 @@ class UnexpectedError(Exception):
 class WatertightTask(Task):
     """Lets our own errors and Celery's control flow pass, and takes the text out of everything else.
 
-    A database that is away is nobody's bug: what every task works on stands in a table and is found there again, by
+    A server that is away is nobody's bug: what every task works on stands in a table and is found there again, by
     ResumeCommits or by the next period. A dead letter would ask somebody to repeat what repeats itself, and the alert
     of a restart that took a second would stay open for ever.
     """
@@ -54,6 +55,9 @@ class WatertightTask(Task):
             if is_database_away(error):
                 log.warning("task.database_away", task=self.name)
                 return "the database is away: left for later"
+            if isinstance(error, Unsent):
+                log.warning("task.broker_away", task=self.name)
+                return "the broker is away: left for later"
             frames = traceback.extract_tb(error.__traceback__)
             where = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames[-6:]]
             log.error("task.bug", task=self.name, error=type(error).__name__, where=where)  # noqa: TRY400 - no text

@@ -1,4 +1,4 @@
-"""A database that is away is no bug of any task, and a database that says no is one."""
+"""A server that is away is no bug of any task, and a database that says no is one."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from kombu.exceptions import OperationalError
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError as Refusal
 
 from models.session import make_engine
 from workers.app import UnexpectedError, WatertightTask, is_database_away
@@ -37,6 +38,13 @@ def test_a_task_whose_connection_is_cut_ends_without_a_failure(owner_engine: Eng
     assert Ask()(work) == LEFT
 
 
+def test_a_task_that_cannot_send_ends_without_a_failure() -> None:
+    def work() -> None:
+        raise OperationalError("the text would name the broker")
+
+    assert Ask()(work) == "the broker is away: left for later"
+
+
 def test_a_lock_that_was_waited_for_too_long_is_still_a_failure(owner_engine: Engine) -> None:
     def work() -> None:
         with owner_engine.connect() as one, owner_engine.connect() as other:
@@ -44,7 +52,7 @@ def test_a_lock_that_was_waited_for_too_long_is_still_a_failure(owner_engine: En
             other.execute(text("SET lock_timeout = '50ms'"))
             other.execute(text("LOCK TABLE proposals"))
 
-    with pytest.raises(OperationalError) as caught:
+    with pytest.raises(Refusal) as caught:
         work()
     assert not is_database_away(caught.value)
     with pytest.raises(UnexpectedError, match="OperationalError"):
