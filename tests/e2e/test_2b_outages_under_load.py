@@ -85,9 +85,9 @@ def test_a_database_that_goes_in_the_middle_of_commits_loses_none(
     assert set(wishes.refusals) <= {503}, "whoever asks is told to come again, never that we have a bug"
 
 
-def test_a_killed_commit_worker_with_all_hands_full_is_replaced(stack: Stack) -> None:
+def test_a_killed_commit_worker_with_work_in_hand_and_more_waiting_is_replaced(stack: Stack) -> None:
     with load(stack, "worker killed") as wishes:
-        wait_for(lambda: is_full(stack), "worker with a full prefetch and more in the queue")
+        wait_for(lambda: is_busy(stack), "worker with work in hand and more in the queue")
         pid = stack.pids["commit"]
         wishes.outage_begins()
         os.killpg(pid, signal.SIGKILL)
@@ -191,12 +191,12 @@ def load(stack: Stack, case: str) -> Load:
     return LOADS[case]
 
 
-def is_full(stack: Stack) -> bool:
-    """Each process has a commit, and others wait."""
+def is_busy(stack: Stack) -> bool:
+    """It has a commit in hand, and others wait. (Not one for each process: a freeze may cost it one, docs/outages.md.)"""
     with stack.broker() as broker:
         taken = [json.loads(entry) for entry in broker.hvals("unacked")]
         in_hand = sum(entry[2] == "commit" for entry in taken)
-        return in_hand >= PREFETCH and int(broker.llen("commit")) > 0
+        return in_hand > 0 and int(broker.llen("commit")) > PREFETCH
 
 
 def figures(wishes: Load, found: dict[int, Fate]) -> dict[str, object]:
