@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import func, select
@@ -99,6 +99,20 @@ def list_dead_letters(session: Session) -> list[dict[str, Any]]:
         }
         for row in rows
     ]
+
+
+def list_broken(session: Session, task: str, *, within_seconds: float) -> set[str]:
+    """References of runs that ended in a bug or with their worker, a short while ago."""
+    since = func.clock_timestamp() - timedelta(seconds=within_seconds)
+    rows = session.scalars(
+        select(DeadLetter.reference).where(
+            DeadLetter.state == "open",
+            DeadLetter.task == task,
+            DeadLetter.branch == "Bug",
+            DeadLetter.last_seen > since,
+        )
+    )
+    return set(rows)
 
 
 def list_alerts(session: Session) -> list[dict[str, Any]]:

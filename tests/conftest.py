@@ -40,7 +40,10 @@ def postgres() -> Iterator[EmbeddedPostgres]:
 
     In a directory of its own: pytest's shared one is closed to other accounts, the server's too, by every new session.
     """
-    with tempfile.TemporaryDirectory(prefix="watertight-") as folder, EmbeddedPostgres(Path(folder)) as server:
+    with (
+        tempfile.TemporaryDirectory(prefix="watertight-") as folder,
+        EmbeddedPostgres(Path(folder), durable=False) as server,
+    ):
         engine = create_engine(server.url(), poolclass=NullPool)
         upgrade(engine)
         yield server

@@ -13,7 +13,9 @@ from typing import Any
 import structlog
 from celery import Celery, Task, signals
 from celery.exceptions import SoftTimeLimitExceeded, TaskPredicate
+from kombu.exceptions import OperationalError as Unsent
 from sqlalchemy import create_engine
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from models.session import make_sessions, transaction
@@ -25,6 +27,7 @@ from workers.walls import forbid_engine, reporter
 from workers.wiring import Runtime, build, build_committing
 
 HEARTBEATS = "heartbeats"
+AWAY = ("08", "57P01", "57P02", "57P03")  # connection exceptions; shut down, crashed, not yet started
 JOBS = {"NewAppointmentSync.calendar": "new", "CancellationSync.calendar": "cancel", "UpdateSync.calendar": "update"}
 
 log = structlog.get_logger(__name__)
@@ -37,18 +40,40 @@ class UnexpectedError(Exception):
 
 
 class WatertightTask(Task):
-    """Lets our own errors and Celery's control flow pass, and takes the text out of everything else."""
+    """Lets our own errors and Celery's control flow pass, and takes the text out of everything else.
+
+    A server that is away is nobody's bug: what every task works on stands in a table and is found there again, by
+    ResumeCommits or by the next period. A dead letter would ask somebody to repeat what repeats itself, and the alert
+    of a restart that took a second would stay open for ever.
+    """
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - Celery's own signature
         try:
             return self.run(*args, **kwargs)
         except (WatertightError, TaskPredicate, SoftTimeLimitExceeded):
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is a bug
+        except Exception as error:  # noqa: BLE001 - whatever else it is, it is a bug
+            if is_database_away(error):
+                log.warning("task.database_away", task=self.name)
+                return "the database is away: left for later"
+            if isinstance(error, Unsent):
+                log.warning("task.broker_away", task=self.name)
+                return "the broker is away: left for later"
             frames = traceback.extract_tb(error.__traceback__)
             where = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames[-6:]]
             log.error("task.bug", task=self.name, error=type(error).__name__, where=where)  # noqa: TRY400 - no text
             raise UnexpectedError(type(error).__name__) from None
+
+
+def is_database_away(error: BaseException) -> bool:
+    """Whether there was no connection, or it was cut; an answer of the server, say a lock waited for too long, is none.
+
+    A refused connection comes without a SQLSTATE, as does one that broke; a server that shuts down names its reason.
+    """
+    if not isinstance(error, OperationalError):
+        return False
+    state = getattr(error.orig, "sqlstate", None)
+    return state is None or state.startswith(AWAY)
 
 
 app = Celery("watertight", task_cls=WatertightTask)

@@ -45,9 +45,13 @@ POSTGRES_SETTINGS = {
     "log_lock_waits": "on",  # deadlocks are always logged; this adds the waits that nearly became one
 }
 
+NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
 
 class EmbeddedPostgres(Server):
     """PostgreSQL on a Unix socket only, with the database and its two login roles. ``programs`` is its folder of programs.
+
+    Without ``durable`` nothing is flushed to disk: for tests, whose data need not outlive the machine.
 
     Run by root, the server belongs to a system account of its own; each parent directory which that account could not
     pass through gets the permission to pass (not to read) for others.
@@ -56,8 +60,9 @@ class EmbeddedPostgres(Server):
     program = "postgres"
     polite = signal.SIGINT  # "fast": SIGTERM would wait until the last client has gone
 
-    def __init__(self, state_dir: Path, *, programs: Path | None = None) -> None:
+    def __init__(self, state_dir: Path, *, programs: Path | None = None, durable: bool = True) -> None:
         super().__init__(state_dir, folder="postgres")
+        self._durable = durable
         self._home = self._folder / "data"
         self._programs = programs
         self._socket_folder = self._folder
@@ -83,6 +88,7 @@ class EmbeddedPostgres(Server):
         self._ensure_data(programs / "initdb", account=account)
         self._socket_folder = _socket_folder(self._folder, account=account)
         settings = POSTGRES_SETTINGS | {"unix_socket_directories": f'"{self._socket_folder}"'}
+        settings |= {} if self._durable else NOT_DURABLE
         options = [f"--{name}={value}" for name, value in settings.items()]
         if not self._spawn([programs / "postgres", "-D", self._home, *options], account=account):
             raise self._failure(self._last_words())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import redis
 import structlog
 from kombu.exceptions import OperationalError
 
@@ -24,3 +25,13 @@ def nudge(references: Iterable[str], *, about: str = "") -> int:
             break  # the broker is away: the rest will be found in the table
         sent += 1
     return sent
+
+
+def waiting() -> int:
+    """How many messages no commit worker has taken yet; 0 while the broker is away."""
+    with app.connection_for_read() as connection:
+        try:
+            return int(connection.default_channel.client.llen("commit"))
+        except (OperationalError, redis.RedisError) as error:
+            log.warning("nudge.unknown", error=type(error).__name__)
+            return 0

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from models.listings import list_broken
 from models.queries import list_due, list_expired_holds
 from models.session import transaction
 from sync.boundaries import Boundary, cross
 from workers.app import app, runtime
-from workers.nudge import nudge
+from workers.nudge import nudge, waiting
 
 LIMIT = 500
+BROKEN_SECONDS = 300.0
 
 
 @app.task(name="ResumeCommits")
 def resume_commits() -> str:
-    """Wake the commit task for every row that is due, or whose worker did not come back."""
+    """Wake the commit task for every row that is due, or whose worker did not come back.
+
+    Not while a message for each may still wait: woken again in every period, a backlog would grow faster than a slow
+    machine works it off. It runs down by itself, and then what had none is found here. And a row whose run ended in a bug,
+    or killed its worker, waits: it would do so again every few seconds, and take the work of others with it.
+    """
     with transaction(runtime().sessions) as session:
-        due = list_due(session, limit=LIMIT)
+        broken = list_broken(session, "Commit", within_seconds=BROKEN_SECONDS)
+        due = [row for row in list_due(session, limit=LIMIT) if row not in broken]
     cross(Boundary.DUE_FOUND)
+    if due and (messages := waiting()) >= len(due):
+        return f"0 of {len(due)} resumed: {messages} messages wait already"
     return f"{nudge(due, about='resumed')} of {len(due)} resumed"
 
 

@@ -57,6 +57,7 @@ class Stack:
         self.private: set[str] = set()
         self._process: subprocess.Popen[bytes] | None = None
         self._hours = itertools.count()
+        self._days = itertools.count(10)  # beyond the hours
 
     # The program
 
@@ -137,7 +138,17 @@ class Stack:
         """An hour that no other test uses."""
         return MIDNIGHT + timedelta(hours=next(self._hours))
 
+    def free_day(self) -> datetime:
+        """A day that no other test uses."""
+        return MIDNIGHT + timedelta(days=next(self._days))
+
     def propose(self, title: str, *, start: datetime, agent: str = "dana", minutes: int = 45) -> int:
+        answer = self.ask(title, start=start, agent=agent, minutes=minutes)
+        assert answer.status_code == 202, answer.text
+        return int(answer.json()["id"])
+
+    def ask(self, title: str, *, start: datetime, agent: str = "dana", minutes: int = 45) -> requests.Response:
+        """The same wish has the same key, however often it is sent."""
         end = start + timedelta(minutes=minutes)
         guest = {"name": f"Guest of {title}", "email": f"{title.replace(' ', '.')}@prospect.example"}
         self.private |= {title, guest["email"]}
@@ -148,11 +159,8 @@ class Stack:
             "title": title,
             "attendees": [guest],
         }
-        answer = requests.post(
-            f"{self.run['web']}/api/proposals", json=body, headers={"Idempotency-Key": f"{title}@{start}"}, timeout=30
-        )
-        assert answer.status_code == 202, answer.text
-        return int(answer.json()["id"])
+        key = {"Idempotency-Key": f"{title}@{start}"}
+        return requests.post(f"{self.run['web']}/api/proposals", json=body, headers=key, timeout=30)
 
     def proposal(self, number: int) -> dict[str, Any]:
         answer = requests.get(f"{self.run['web']}/api/proposals/{number}", timeout=30)
