@@ -172,6 +172,7 @@ class ProposalRecord:
     reason: str | None
     evidence: dict[str, Any]
     appointment_id: int | None
+    held_until: datetime | None
     writes: list[dict[str, Any]]
 
 
@@ -202,6 +203,7 @@ def find_proposal(session: Session, proposal_id: int) -> ProposalRecord | None:
         reason=decision.reason if decision else None,
         evidence=decision.evidence if decision else {},
         appointment_id=decision.appointment_id if decision else proposal.appointment_id,
+        held_until=session.scalar(select(Slot.held_until).where(Slot.held_by == proposal.id)),
         writes=_writes_of(session, proposal.id),
     )
 

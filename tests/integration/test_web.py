@@ -218,3 +218,54 @@ def test_without_a_database_it_asks_to_come_again(cut_off: Web) -> None:
     log = cut_off.log.read_text()
     assert "web.database_error" in log
     assert [word for word in (*PRIVATE, "swordfish") if word in log] == []
+
+
+def ask(web: Web, path: str, body: object = None, *, key: str | None = None) -> requests.Response:
+    headers = {"Idempotency-Key": key or f"key-{next(keys)}"}
+    return requests.post(f"{web.url}/api/{path}", json=body, headers=headers, timeout=20)
+
+
+TIME = {"start": GOOD["start"], "end": GOOD["end"]}
+
+
+def test_a_hold_is_answered_with_a_secret_that_nobody_else_is_shown(web: Web) -> None:
+    answer = ask(web, "holds", {"agent": "dana", **TIME, "seconds": 60})
+    assert (answer.status_code, answer.json()["state"]) == (202, "pending"), answer.text
+    secret = answer.json()["hold"]
+    shown = requests.get(web.url + answer.headers["Location"], timeout=20)
+    assert (len(secret) > 20, secret in shown.text) == (True, False)
+    released = requests.delete(f"{web.url}/api/holds/{secret}", timeout=20)
+    again = requests.delete(f"{web.url}/api/holds/{secret}", timeout=20)
+    assert (released.status_code, again.json()["id"]) == (202, released.json()["id"])
+
+
+def test_the_same_hold_asked_for_again_is_the_same_with_the_same_secret(web: Web) -> None:
+    body = {"agent": "dana", **TIME}
+    first, second = (ask(web, "holds", body, key="hold-twice").json() for _ in range(2))
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "at_fault"),
+    [
+        ("holds", {"agent": "nobody", **TIME}, 404, None),
+        ("holds", {"agent": "dana", **TIME, "seconds": 0}, 422, "seconds"),
+        ("holds", {"agent": "dana", "start": TIME["start"]}, 422, "end"),
+        ("appointments/99/move", TIME, 404, None),
+        ("appointments/0/move", TIME, 422, "appointment_id"),
+        ("appointments/99/move", {**TIME, "start": "2027-03-08T15:00:00"}, 422, "start"),
+        ("appointments/99/cancel", None, 404, None),
+        ("appointments/99/cancel", {"slot_version": -1}, 422, "slot_version"),
+    ],
+)
+def test_a_wish_that_cannot_be_is_a_problem_that_says_why(
+    web: Web, path: str, body: object, status: int, at_fault: str | None
+) -> None:
+    answer = ask(web, path, body)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (status, "application/problem+json"), answer.text
+    if at_fault is not None:
+        assert at_fault in str(answer.json()["errors"])
+
+
+def test_a_hold_that_nobody_has_cannot_be_given_back(web: Web) -> None:
+    assert requests.delete(f"{web.url}/api/holds/guessed", timeout=20).status_code == 404

@@ -5,82 +5,28 @@ It has no authentication yet and is therefore served on loopback only.
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict
-from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import FastAPI, Header, HTTPException, Path, Response
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.queries import ProposalRecord, find_proposal
 from models.session import Sessions, transaction
 from sync import intake
-from sync.domain import Attendee, Interval
-from sync.errors import Malformed, NotFound
+from sync.domain import Kind
+from sync.errors import NotFound
 from workers import observability
 from workers.app import runtime, settings
 from workers.nudge import nudge
 from workers.walls import forbid_engine, reporter
 from workers.web import problems
+from workers.web.bodies import BIGGEST, CancelBody, HoldBody, MoveBody, ProposalAnswer, ProposalBody
 
-BIGGEST = 2**63 - 1  # of a bigint
-YEARS = range(2000, 2100)  # anything else is a slip of the hand, and near the ends of time arithmetic fails
-LONGEST = timedelta(days=31)
-STARTS_LIKE_AN_INSTANT = re.compile(r"\d{4}-\d\d-\d\d")
-
-
-def _spelled_out(value: object) -> object:
-    """Seconds since 1970 would be understood, but nobody can say in which zone they were meant."""
-    if not isinstance(value, str) or not STARTS_LIKE_AN_INSTANT.match(value):
-        raise ValueError("must be text with date, time and offset, such as 2027-03-08T15:00:00Z")
-    return value
-
-
-def _plausible(value: datetime) -> datetime:
-    if value.year not in YEARS:
-        raise ValueError(f"lies outside the years {YEARS[0]} to {YEARS[-1]}")
-    return value
-
-
-def _storable(value: str) -> str:
-    if "\0" in value:
-        raise ValueError("holds the character U+0000, which cannot be stored")
-    return value
-
-
-Instant = Annotated[AwareDatetime, BeforeValidator(_spelled_out), AfterValidator(_plausible)]
-Text = Annotated[str, AfterValidator(_storable)]
-
-
-class AttendeeBody(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    name: Text = Field(max_length=200)
-    email: Text = Field(max_length=320, pattern="^[^@\\s]+@[^@\\s]+$")
-
-
-class ProposalBody(BaseModel):
-    """A wish to book. Times carry an offset, which becomes UTC; a time without one is refused."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    agent: Text = Field(max_length=63)
-    start: Instant
-    end: Instant
-    title: Text = Field(min_length=1, max_length=300)
-    attendees: list[AttendeeBody] = Field(default_factory=list, max_length=50)
-    slot_version: int | None = Field(default=None, ge=0, le=BIGGEST)
-
-
-class ProposalAnswer(BaseModel):
-    id: int
-    state: str
-    reason: str | None = None
-    appointment: int | None = None
-    evidence: dict[str, Any] | None = None
+Key = Annotated[str, Header(alias="Idempotency-Key", min_length=1, max_length=200)]
+Number = Annotated[int, Path(ge=1, le=BIGGEST)]
+Hold = Annotated[str, Path(min_length=1, max_length=64)]
 
 
 def serve() -> FastAPI:
@@ -96,8 +42,14 @@ def create_app() -> FastAPI:
     problems.install(app)
     app.get("/healthz")(healthz)
     app.get("/readyz", responses=problems.documented(503))(readyz)
-    app.post("/api/proposals", status_code=202, responses=problems.documented(404, 422, 503))(propose)
-    app.get("/api/proposals/{proposal_id}", responses=problems.documented(404, 422, 503))(show)
+    refusals = problems.documented(404, 422, 503)
+    app.get("/api/proposals/{proposal_id}", responses=refusals)(show)
+    app.delete("/api/holds/{hold}", status_code=202, responses=refusals)(release)
+    wishes = {"proposals": propose, "holds": hold}
+    changes = {"move": move, "cancel": cancel}
+    wishes |= {f"appointments/{{appointment_id}}/{name}": change for name, change in changes.items()}
+    for path, wish in wishes.items():
+        app.post(f"/api/{path}", status_code=202, responses=refusals)(wish)
     return app
 
 
@@ -116,34 +68,73 @@ def readyz() -> dict[str, str]:
     return {"status": "ready"}
 
 
-def propose(
-    body: ProposalBody, response: Response, idempotency_key: Annotated[str, Header(min_length=1, max_length=200)]
-) -> ProposalAnswer:
+def propose(body: ProposalBody, response: Response, key: Key) -> ProposalAnswer:
     """Store the wish and wake the commit task. The same key again gives the same proposal."""
-    received = intake.receive(_sessions(), _request(body, idempotency_key))
-    if received.created:
-        nudge([f"proposal:{received.id}"], about=f"{body.agent} via api")
-    response.headers["Location"] = f"/api/proposals/{received.id}"
-    return _answer(_find(received.id))
-
-
-def show(proposal_id: Annotated[int, Path(ge=1, le=BIGGEST)]) -> ProposalAnswer:
-    """The proposal as it stands, with the decision's evidence."""
-    return _answer(_find(proposal_id))
-
-
-def _request(body: ProposalBody, key: str) -> intake.Request:
-    interval = Interval(body.start, body.end)
-    if interval.end - interval.start > LONGEST:
-        raise Malformed("end", f"is more than {LONGEST.days} days after start")
-    return intake.Request(
+    request = intake.Request(
         key=key,
         agent=body.agent,
-        interval=interval,
+        interval=body.interval(),
         title=body.title,
-        attendees=tuple(Attendee(attendee.name, attendee.email) for attendee in body.attendees),
+        attendees=body.people(),
+        slot_version=body.slot_version,
+        hold=body.hold,
+    )
+    return _receive(request, response)
+
+
+def hold(body: HoldBody, response: Response, key: Key) -> ProposalAnswer:
+    """Keep a time for a while. Only whoever knows the secret in the answer can book it meanwhile, or give it back."""
+    request = intake.Request(
+        key=key,
+        kind=Kind.HOLD,
+        agent=body.agent,
+        interval=body.interval(),
+        slot_version=body.slot_version,
+        hold_seconds=body.seconds,
+    )
+    return _receive(request, response)
+
+
+def release(hold: Hold, response: Response) -> ProposalAnswer:
+    """Give a hold back before its time."""
+    return _receive(intake.Request(key=f"release:{hold}", kind=Kind.CANCEL, hold=hold), response)
+
+
+def move(appointment_id: Number, body: MoveBody, response: Response, key: Key) -> ProposalAnswer:
+    """Move an appointment, or hand it to another agent."""
+    request = intake.Request(
+        key=key,
+        kind=Kind.MOVE,
+        appointment=appointment_id,
+        agent=body.agent,
+        interval=body.interval(),
+        title=body.title,
         slot_version=body.slot_version,
     )
+    return _receive(request, response)
+
+
+def cancel(appointment_id: Number, response: Response, key: Key, body: CancelBody | None = None) -> ProposalAnswer:
+    """Cancel an appointment."""
+    seen = body.slot_version if body is not None else None
+    return _receive(
+        intake.Request(key=key, kind=Kind.CANCEL, appointment=appointment_id, slot_version=seen), response
+    )
+
+
+def _receive(request: intake.Request, response: Response) -> ProposalAnswer:
+    received = intake.receive(_sessions(), request)
+    found = _find(received.id)
+    if received.created:
+        nudge([f"proposal:{received.id}"], about=f"{found.agent} via api")
+    response.headers["Location"] = f"/api/proposals/{received.id}"
+    answer = _answer(found)
+    return answer.model_copy(update={"hold": received.hold}) if request.kind is Kind.HOLD else answer
+
+
+def show(proposal_id: Number) -> ProposalAnswer:
+    """The proposal as it stands, with the decision's evidence."""
+    return _answer(_find(proposal_id))
 
 
 def _find(proposal_id: int) -> ProposalRecord:
@@ -163,6 +154,7 @@ def _answer(record: ProposalRecord) -> ProposalAnswer:
         reason=record.reason,
         appointment=record.appointment_id,
         evidence=story["evidence"] or None,
+        held_until=record.held_until,
     )
 
 
