@@ -150,7 +150,7 @@ def _plan_cancelled(seen: Seen, known: Known, *, now: datetime) -> Kind | None: 
 def _plan_changed(seen: Seen, known: Known, *, now: datetime) -> Kind | None:
     """A known, live event that differs from what was last agreed. A refused one is proposed again only for a new time."""
     agreed = known.agreed.get(seen.remote_id)
-    if agreed is None or not seen.wants_time or seen.interval is None:
+    if agreed is None or not seen.wants_time or seen.interval is None or seen.remote_id in known.strays:
         return None
     if seen.interval.end <= now and not agreed.linked:
         return None

@@ -52,7 +52,18 @@ def work(order: dict[str, Any]) -> None:
     for number, target in enumerate((nothing, log, log)):
         os.dup2(target, number)
     boundaries.watch(Watch(order["trace"], order["ends"]))
-    told = ("-P", "solo", "-Q", order["queues"], "-n", f"{order['name']}@%h", "-l", "INFO")
+    told = (
+        "-P",
+        "solo",
+        "-Q",
+        order["queues"],
+        "-n",
+        f"{order['name']}@%h",
+        "-l",
+        "INFO",
+        "--include",
+        "workers.commit",
+    )
     app.worker_main(["worker", *told, "--without-gossip", "--without-mingle", "--without-heartbeat"])
 
 

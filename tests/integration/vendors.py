@@ -128,20 +128,20 @@ class VendorWorld(World):
     def on_mirror(self) -> Hands:
         return self.hands["dana-mirror"]
 
-    def employ(self, vendors: Vendors) -> None:
-        """A new dana, with mailboxes that no test has used."""
+    def employ(self, vendors: Vendors, *, slug: str = "dana") -> None:
+        """A new agent, with mailboxes that no test has used."""
         number = next(_numbers)
         rows = {
-            "dana-master": Calendar(provider="outlook", remote=f"dana{number}@example.com", role="master"),
-            "dana-mirror": Calendar(provider="google", remote=f"dana{number}@example.org", role="mirror"),
+            f"{slug}-master": Calendar(provider="outlook", remote=f"{slug}{number}@example.com", role="master"),
+            f"{slug}-mirror": Calendar(provider="google", remote=f"{slug}{number}@example.org", role="mirror"),
         }
         with transaction(self.app) as session:
-            session.add(Agent(slug="dana", zone="America/Chicago", calendars=list(rows.values())))
+            session.add(Agent(slug=slug, zone="America/Chicago", calendars=list(rows.values())))
             session.flush()
             self.ids = {name: CalendarId(calendar.id) for name, calendar in rows.items()}
         self.hands = {
-            "dana-master": Hands(vendors.outlook.emulator, f"dana{number}@example.com"),
-            "dana-mirror": Hands(vendors.google, f"dana{number}@example.org"),
+            f"{slug}-master": Hands(vendors.outlook.emulator, f"{slug}{number}@example.com"),
+            f"{slug}-mirror": Hands(vendors.google, f"{slug}{number}@example.org"),
         }
 
     def assert_in_step(self) -> None:

@@ -63,7 +63,7 @@ def test_there_are_five_queues_each_with_an_exchange_and_a_key_of_its_own() -> N
 
 
 def test_every_task_is_registered_and_routed() -> None:
-    app.loader.import_default_modules()
+    app.loader.import_default_modules()  # and workers.commit, which only the commit worker includes: imported above
     ours = {name for name in app.tasks if not name.startswith("celery.")}
     assert ours == QUEUE_OF.keys() == celeryconfig.task_routes.keys()
     assert {name: app.amqp.router.route({}, name)["queue"].name for name in ours} == QUEUE_OF

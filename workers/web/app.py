@@ -5,6 +5,7 @@ It has no authentication yet and is therefore served on loopback only.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import asdict
 from typing import Annotated
 
@@ -24,7 +25,7 @@ from workers.walls import forbid_engine, reporter
 from workers.web import problems
 from workers.web.bodies import BIGGEST, CancelBody, HoldBody, MoveBody, ProposalAnswer, ProposalBody
 
-Key = Annotated[str, Header(alias="Idempotency-Key", min_length=1, max_length=200)]
+Key = Annotated[str, Header(alias="idempotency-key", min_length=1, max_length=200)]
 Number = Annotated[int, Path(ge=1, le=BIGGEST)]
 Hold = Annotated[str, Path(min_length=1, max_length=64)]
 
@@ -45,11 +46,11 @@ def create_app() -> FastAPI:
     refusals = problems.documented(404, 422, 503)
     app.get("/api/proposals/{proposal_id}", responses=refusals)(show)
     app.delete("/api/holds/{hold}", status_code=202, responses=refusals)(release)
-    wishes = {"proposals": propose, "holds": hold}
-    changes = {"move": move, "cancel": cancel}
-    wishes |= {f"appointments/{{appointment_id}}/{name}": change for name, change in changes.items()}
-    for path, wish in wishes.items():
-        app.post(f"/api/{path}", status_code=202, responses=refusals)(wish)
+    accepted = functools.partial(app.post, status_code=202, responses=refusals)
+    accepted("/api/proposals")(propose)
+    accepted("/api/holds")(hold)
+    accepted("/api/appointments/{appointment_id}/move")(move)
+    accepted("/api/appointments/{appointment_id}/cancel")(cancel)
     return app
 
 
@@ -117,9 +118,7 @@ def move(appointment_id: Number, body: MoveBody, response: Response, key: Key) -
 def cancel(appointment_id: Number, response: Response, key: Key, body: CancelBody | None = None) -> ProposalAnswer:
     """Cancel an appointment."""
     seen = body.slot_version if body is not None else None
-    return _receive(
-        intake.Request(key=key, kind=Kind.CANCEL, appointment=appointment_id, slot_version=seen), response
-    )
+    return _receive(intake.Request(key=key, kind=Kind.CANCEL, appointment=appointment_id, slot_version=seen), response)
 
 
 def _receive(request: intake.Request, response: Response) -> ProposalAnswer:
