@@ -72,6 +72,10 @@ class WatchedCalendar(MemoryCalendar):
         self.unread_removals.add(remote_id)
         super().remove(remote_id)
 
+    def has_news_for(self, cursor: str | None) -> bool:
+        """Whether a job that stands there would read anything."""
+        return cursor is None or int(cursor) < max(self._last, self.expired_before - 1)
+
     def live(self, remote_id: RemoteId) -> RemoteEvent | None:
         row = self.rows.get(remote_id)
         return row.state if row is not None and isinstance(row.state, RemoteEvent) else None

@@ -13,7 +13,7 @@ from tests.property.world import World
 
 NEVER_A_VERSION = 999
 
-BROKEN = f"""
+BROKEN = """
 SELECT 'P1: live slots overlap', a.id, b.id FROM slots a JOIN slots b ON a.id < b.id AND a.agent_id = b.agent_id
   AND a.during && b.during WHERE a.state <> 'free' AND b.state <> 'free'
 UNION ALL
@@ -44,7 +44,7 @@ SELECT 'P4: a yes without an appointment', p.id, NULL FROM proposals p JOIN deci
     AND (SELECT count(*) FROM appointments a WHERE a.proposal_id = p.id) <> 1
 UNION ALL
 SELECT 'P4: said yes to a version that never was', p.id, NULL FROM proposals p JOIN decisions d ON d.proposal_id = p.id
-  WHERE d.accepted AND p.slot_version = {NEVER_A_VERSION}
+  WHERE d.accepted AND p.slot_version = %(never)s
 UNION ALL
 SELECT 'P4: decided while its write is open', p.id, w.id FROM proposals p JOIN writes w ON w.proposal_id = p.id
   WHERE p.state IN ('settled', 'refused') AND w.state = 'due' AND w.action IN ('create', 'update', 'delete')
@@ -92,7 +92,7 @@ class Promises:
         self._check_copies()
 
     def _by_query(self) -> list[str]:
-        return [f"{what}: {one}, {other}" for what, one, other in self.world.stage.rows(BROKEN)]
+        return [f"{what}: {one}, {other}" for what, one, other in self.world.stage.rows(BROKEN, never=NEVER_A_VERSION)]
 
     def _by_growth(self) -> list[str]:
         """Fences, leases and versions only grow, and nothing changes under the same number; decisions stay for ever."""
@@ -124,7 +124,9 @@ class Promises:
             if state == "due":
                 waiting.append(act)
             elif state == "done":
-                broken += [f"booked over {self._name(act, other)}" for other in act.blockers if self._stands(act, other)]
+                broken += [
+                    f"booked over {self._name(act, other)}" for other in act.blockers if self._stands(act, other)
+                ]
         self.world.watch.acts = waiting
         return broken
 
@@ -170,7 +172,9 @@ class Promises:
             busy = [event for event in busy if event.remote_id in carried or calendar.made_by_us(event.remote_id)]
         expected = Counter(_told(interval, title, shows=shows) for interval, title in booked)
         found = Counter(_told(event.interval, event.title, shows=shows) for event in busy)
-        assert found == expected, f"P2: {calendar.name} shows {_texts(found - expected)}, lacks {_texts(expected - found)}"
+        assert found == expected, (
+            f"P2: {calendar.name} shows {_texts(found - expected)}, lacks {_texts(expected - found)}"
+        )
 
     def _carriers(self, calendar: WatchedCalendar) -> set[str]:
         query = """

@@ -6,7 +6,10 @@ function which counts calls instead of seconds, so leases and waits end when the
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -42,6 +45,7 @@ WHERE table_schema = 'public' AND table_type = 'BASE TABLE' AND table_name <> 'a
 _DATABASE = """
 SELECT format('ALTER DATABASE %I SET search_path = clock, pg_catalog, public', current_database())
 UNION ALL SELECT format('ALTER DATABASE %I SET synchronous_commit = off', current_database())
+UNION ALL SELECT format('ALTER DATABASE %I SET jit = off', current_database())
 """
 
 
@@ -54,12 +58,24 @@ class Stage:
     commit: Sessions
     tables: str
     counts: Counter[str] = field(default_factory=Counter)
+    announced: bool = False
+
+    @contextlib.contextmanager
+    def announcing(self) -> Iterator[None]:
+        """Say at once that something broke: to find the shortest way there may take minutes."""
+        try:
+            yield
+        except AssertionError as error:
+            if not self.announced:
+                sys.stderr.write(f"\nBroken after {self.counts['steps']} steps, looking for a shorter way: {error}\n")
+            self.announced = True
+            raise
 
     def rows(self, query: str, **values: object) -> list[tuple[Any, ...]]:
-        return self.owner.execute(query, values).fetchall()  # type: ignore[arg-type]  # no query comes from outside
+        return self.owner.execute(query, values).fetchall()
 
     def run(self, statement: str, **values: object) -> None:
-        self.owner.execute(statement, values)  # type: ignore[arg-type]
+        self.owner.execute(statement, values)
 
     def empty(self) -> None:
         """An empty database at the beginning of time."""
@@ -72,7 +88,9 @@ class Stage:
 
     def jump(self, seconds: float) -> None:
         """The database's clock is set forwards, or backwards."""
-        self.run("SELECT setval('clock.ticks', last_value + %(by)s) FROM clock.ticks", by=int(seconds * TICKS_PER_SECOND))
+        self.run(
+            "SELECT setval('clock.ticks', last_value + %(by)s) FROM clock.ticks", by=int(seconds * TICKS_PER_SECOND)
+        )
 
 
 def prepare(owner: psycopg.Connection[tuple[Any, ...]]) -> str:

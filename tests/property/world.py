@@ -135,22 +135,39 @@ class World:
             calendar.unread_removals.clear()
         return bool(report.proposals)
 
+    def rewind(self, job: Job, calendar: WatchedCalendar) -> None:
+        """The feed will deliver everything since its beginning once more to this job."""
+        self.stage.run(
+            "UPDATE cursors SET value = '0' WHERE calendar_id = %(id)s AND job = %(job)s AND value IS NOT NULL",
+            id=self.ids[calendar.name],
+            job=job.value,
+        )
+
     def open_references(self) -> list[str]:
         """Whatever somebody should still work on, due now or later."""
-        return self._references("state NOT IN ('settled', 'refused')", "state = 'due'")
+        return self._references(undone_only=True)
 
     def all_references(self) -> list[str]:
-        return self._references("true", "true")
+        return self._references(undone_only=False)
 
-    def _references(self, proposals: str, writes: str) -> list[str]:
-        query = f"""
-            SELECT 'proposal:' || id AS reference, 1 AS part, id FROM proposals WHERE {proposals}
+    def _references(self, *, undone_only: bool) -> list[str]:
+        query = """
+            SELECT 'proposal:' || id, 1 AS part, id FROM proposals
+            WHERE state NOT IN ('settled', 'refused') OR NOT %(undone)s
             UNION ALL
             SELECT 'write:' || w.id, 2, w.id FROM writes w JOIN calendars c ON c.id = w.calendar_id
-            WHERE w.{writes} AND c.role <> 'master'
+            WHERE (w.state = 'due' OR NOT %(undone)s) AND c.role <> 'master'
             ORDER BY 2, 3
         """
-        return [row[0] for row in self.stage.rows(query.replace("w.true", "true"))]
+        return [row[0] for row in self.stage.rows(query, undone=undone_only)]
+
+    def tally(self) -> None:
+        """Count what was decided, so that a run can show that it was about something."""
+        query = """
+            SELECT concat('decided ', p.kind, ': ', d.reason), count(*)
+            FROM decisions d JOIN proposals p ON p.id = d.proposal_id GROUP BY 1
+        """
+        self.stage.counts.update(dict(self.stage.rows(query)))
 
     # Deaths and sleep
 
@@ -201,15 +218,29 @@ class World:
         for calendar in self.calendars.all():
             calendar.heal()
         for turn in range(rounds):
-            self.stage.jump(4 * 3600 if turn == 0 else 600)  # past every lease and wait that a jump backwards made longer
-            found = [self.detect(job, calendar) for calendar in self.calendars.all() for job in Job]
-            quiet = self._work()
-            if quiet and not any(found) and not self._look_again():
+            self.stage.jump(
+                4 * 3600 if turn == 0 else 600
+            )  # past every lease and wait that a jump backwards made longer
+            found = [self.detect(job, calendar) for calendar, job in self._behind()]
+            if self._work() and not any(found) and not self._behind():
                 return
         raise AssertionError(f"never quiet: {self._unquiet()}")
 
-    def _look_again(self) -> bool:
-        return any(self.detect(job, calendar) for job in reversed(Job) for calendar in self.calendars.all())
+    def look_again(self) -> None:
+        """All jobs in another order, of which none may find anything after everything was quiet."""
+        for job in reversed(Job):
+            for calendar in self.calendars.all():
+                assert not self.detect(job, calendar), f"{job} on {calendar.name} proposes although all was quiet"
+
+    def _behind(self) -> list[tuple[WatchedCalendar, Job]]:
+        """The jobs that have something to read. Those that read nothing would only cost time."""
+        read = {(row[0], row[1]): row[2] for row in self.stage.rows("SELECT calendar_id, job, value FROM cursors")}
+        every = [(calendar, job) for calendar in self.calendars.all() for job in Job]
+        return [
+            (calendar, job)
+            for calendar, job in every
+            if calendar.has_news_for(read.get((self.ids[calendar.name], job)))
+        ]
 
     def _work(self, *, rounds: int = 4) -> bool:
         for _ in range(rounds):
