@@ -65,7 +65,7 @@ class Stage:
         """Say at once that something broke: to find the shortest way there may take minutes."""
         try:
             yield
-        except AssertionError as error:
+        except Exception as error:
             if not self.announced:
                 sys.stderr.write(f"\nBroken after {self.counts['steps']} steps, looking for a shorter way: {error}\n")
             self.announced = True
