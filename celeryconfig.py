@@ -39,6 +39,7 @@ task_routes = {
     "UpdateSync.calendar": {"queue": "update"},
     "Commit": {"queue": "commit"},
     "ResumeCommits": {"queue": "upkeep"},
+    "ReleaseHolds": {"queue": "upkeep"},
 }
 
 # --- Flower sees every task from "sent" on. Costs about half of the peak no-op throughput, which we are far from.

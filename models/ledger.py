@@ -14,9 +14,14 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base
 
+FOLLOWING = ("copy", "mark")  # actions that carry the news of a decision; the others make one
+
 
 class Slot(Base):
     """An interval of one agent's time. ``version`` only grows; it is what a caller may name as seen.
+
+    A visitor's hold names the proposal that it belongs to (``held_by``) and ends at ``held_until``; time that is held
+    without them is in the hands of a write.
 
     The exclusion constraint is the last line of P1: no two live slots of one agent overlap. ``int8range`` stands in for
     the equality that would otherwise need the extension btree_gist: docs/adr/0004.
@@ -35,7 +40,11 @@ class Slot(Base):
             where=text("state in ('held', 'booked')"),
             using="gist",
         ),
+        CheckConstraint(
+            "(held_by is null) = (held_until is null) and (held_by is null or state = 'held')", name="hold"
+        ),
         Index("ix_slots_agent_during", "agent_id", "during"),
+        Index("uq_slots_held_by", "held_by", unique=True, postgresql_where="held_by is not null"),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
@@ -44,6 +53,8 @@ class Slot(Base):
     state: Mapped[str]
     version: Mapped[int] = mapped_column(BigInteger, default=1, server_default="1")
     changed_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp(), onupdate=func.clock_timestamp())
+    held_by: Mapped[int | None] = mapped_column(BigInteger, ForeignKey("proposals.id"))
+    held_until: Mapped[datetime | None]
 
 
 class Appointment(Base):
@@ -110,7 +121,7 @@ class Write(Base):
     ``key`` goes to the vendor, so every retry, redelivery and recovery is the same write. ``fence`` grows with every
     lease; a finishing UPDATE names the fence it worked under, so a worker that woke up late changes nothing.
     Every write comes from one proposal, and a proposal makes at most one on each calendar. The one on the master
-    (``create``, ``update``, ``delete``) decides it; the others follow. A ``copy`` brings one calendar to whatever the
+    (``create``, ``update``, ``delete``, or ``hold``, which writes nothing there) decides it; the others follow. A ``copy`` brings one calendar to whatever the
     appointment is when it runs, so one open row per appointment and calendar is enough, however often it changes
     meanwhile; ``appointment_version`` is the newest version that it must show. A ``mark`` tells an event's owner no.
     """
@@ -119,7 +130,7 @@ class Write(Base):
     __table_args__ = (
         UniqueConstraint("key"),
         UniqueConstraint("proposal_id", "calendar_id"),
-        CheckConstraint("action in ('create', 'update', 'delete', 'copy', 'mark')", name="action"),
+        CheckConstraint("action in ('create', 'update', 'delete', 'copy', 'mark', 'hold')", name="action"),
         CheckConstraint("state in ('due', 'done', 'superseded', 'failed')", name="state"),
         Index("ix_writes_due", "not_before", postgresql_where="state = 'due'"),
         Index(

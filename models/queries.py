@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import and_, exists, func, or_, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from models.agents import Agent, Calendar
-from models.ledger import Appointment, Decision, RemoteLink, Write
+from models.ledger import FOLLOWING, Appointment, Decision, RemoteLink, Slot, Write
 from models.proposals import FINAL_STATES, Proposal
 
 
@@ -34,11 +34,13 @@ def list_links(session: Session, calendar_id: int, remote_ids: Collection[str]) 
     rows = session.scalars(
         select(RemoteLink)
         .join(Appointment)
+        .join(Calendar, Calendar.id == RemoteLink.calendar_id)
         .where(
             RemoteLink.calendar_id == calendar_id,
             RemoteLink.remote_id.in_(remote_ids),
             ~RemoteLink.gone,
             Appointment.state == "confirmed",
+            Appointment.agent_id == Calendar.agent_id,  # one that went to another agent is only waiting to be taken off
         )
     )
     return [
@@ -147,6 +149,11 @@ def list_appointments(session: Session, *, ending_after: datetime | None = None)
     ]
 
 
+def find_owner(session: Session, appointment_id: int) -> int | None:
+    """The id of the agent who has the appointment."""
+    return session.scalar(select(Appointment.agent_id).where(Appointment.id == appointment_id))
+
+
 @dataclass(frozen=True, slots=True)
 class ProposalRecord:
     """A proposal with its decision and evidence, as ``watertight explain`` and the API show it."""
@@ -225,14 +232,8 @@ def list_due(session: Session, *, limit: int) -> list[str]:
     """References of proposals and following writes that somebody should work on now: due, and not under a lease."""
     now = func.clock_timestamp()
     free = or_(Write.leased_until.is_(None), Write.leased_until < now)
-    master = aliased(Calendar)
     busy = exists().where(
-        and_(
-            Write.proposal_id == Proposal.id,
-            Write.calendar_id == master.id,
-            master.role == "master",
-            or_(~free, Write.not_before > now),
-        )
+        and_(Write.proposal_id == Proposal.id, Write.action.not_in(FOLLOWING), or_(~free, Write.not_before > now))
     )
     proposals = session.scalars(
         select(Proposal.id)
@@ -242,12 +243,19 @@ def list_due(session: Session, *, limit: int) -> list[str]:
     )
     writes = session.scalars(
         select(Write.id)
-        .join(Calendar, Calendar.id == Write.calendar_id)
-        .where(Write.state == "due", Write.not_before <= now, free, Calendar.role != "master")
+        .where(Write.state == "due", Write.not_before <= now, free, Write.action.in_(FOLLOWING))
         .order_by(Write.not_before, Write.id)
         .limit(limit)
     )
     return [f"proposal:{row}" for row in proposals] + [f"write:{row}" for row in writes]
+
+
+def list_expired_holds(session: Session, *, limit: int) -> list[str]:
+    """References of visitors' holds that have run out."""
+    rows = session.scalars(
+        select(Slot.held_by).where(Slot.held_until <= func.clock_timestamp()).order_by(Slot.held_until).limit(limit)
+    )
+    return [f"hold:{row}" for row in rows]
 
 
 def list_open(session: Session) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextvars import ContextVar
 from datetime import datetime
 
@@ -76,14 +76,22 @@ def database_now(session: Session) -> datetime:
     return now
 
 
-def lock_agent(session: Session, agent_id: int) -> None:
-    """Serialize decisions about one agent until this transaction ends.
+def lock_agents(session: Session, agent_ids: Collection[int], *, cause: str, actor: str) -> None:
+    """Serialize decisions about these agents until this transaction ends, and say why and for whom it changes their time.
 
-    Without it, contenders for one slot pile up behind the exclusion constraint and deadlock: docs/adr/0004.
+    Without the lock, contenders for one slot pile up behind the exclusion constraint and deadlock: docs/adr/0004. The
+    database refuses a change of slots and appointments that names no ``cause`` (``proposal:7``) and ``actor`` (which kind
+    of system asked): whoever forgets the lock is found out. Several agents are locked in one order, so that no two wait
+    for each other.
     """
-    session.execute(
-        text("SELECT pg_advisory_xact_lock(:space, :agent)"), {"space": AGENT_LOCK_SPACE, "agent": agent_id}
-    )
+    for agent_id in sorted(set(agent_ids)):
+        session.execute(
+            text(
+                "SELECT pg_advisory_xact_lock(:space, :agent), set_config('watertight.cause', :cause, true),"
+                " set_config('watertight.actor', :actor, true)"
+            ),
+            {"space": AGENT_LOCK_SPACE, "agent": agent_id, "cause": cause, "actor": actor},
+        )
 
 
 def lock_calendar(session: Session, calendar_id: int) -> None:

@@ -47,6 +47,9 @@ class Boundary(StrEnum):
     COPY_WROTE = "copy.wrote"
     COPY_RECORDING = "copy.recording"
     COPY_RECORDED = "copy.recorded"
+    # A hold that runs out
+    RELEASING = "hold.releasing"
+    RELEASED = "hold.released"
     # A job: read, store, cursor
     JOB_CLAIMED = "job.claimed"
     JOB_READ = "job.read"

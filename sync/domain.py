@@ -44,6 +44,7 @@ class Kind(StrEnum):
     BOOK = "book"
     MOVE = "move"
     CANCEL = "cancel"
+    HOLD = "hold"
 
 
 class Reason(StrEnum):

@@ -1,8 +1,10 @@
-"""Proposals come in here, from the jobs and from people. Storing one decides nothing."""
+"""Receiving wishes: from the jobs, and from people through the API, the booking page or a form."""
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
@@ -10,62 +12,116 @@ from sqlalchemy.orm import Session
 
 from models.agents import Agent
 from models.proposals import Proposal
+from models.queries import find_owner
 from models.session import Sessions, transaction
 from sync.changes import Wish
 from sync.domain import Attendee, CalendarRef, Interval, Kind, ProposalId, Role
 from sync.errors import Malformed, NotFound
 from sync.records import dump_attendees
 
+HOLD_SECONDS = 300
+LONGEST_HOLD_SECONDS = 3600
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A person's wish to book, through any system. ``key`` makes a repetition of it harmless."""
+    """A person's wish, through any system. ``key`` makes a repetition of it harmless.
+
+    A booking or a hold names its agent; a move or a cancellation its ``appointment``, and a move also the agent if
+    somebody else should take it. ``hold`` is the secret of the hold that a booking converts or a cancellation releases.
+    ``slot_version`` is the version of the slot that the caller saw.
+    """
 
     key: str
-    agent: str
-    interval: Interval
-    title: str
+    agent: str | None = None
+    interval: Interval | None = None
+    title: str = ""
     origin: str = "api"
     attendees: tuple[Attendee, ...] = field(default=())
     slot_version: int | None = None
+    kind: Kind = Kind.BOOK
+    appointment: int | None = None
+    hold: str | None = None
+    hold_seconds: int = HOLD_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """``created`` is False when the same wish had been received before."""
+    """``created`` is False when the same wish had been received before. ``hold`` proves whose hold it is."""
 
     id: ProposalId
     created: bool
+    hold: str | None = None
 
 
 def receive(sessions: Sessions, request: Request) -> Received:
     """Store the wish once per key.
 
     Raises:
-        NotFound: no such agent.
-        Malformed: the key was used before for something else.
+        NotFound: no such agent, appointment or hold.
+        Malformed: the key was used before for something else; or a field is missing or out of range.
     """
+    _check(request)
     with transaction(sessions) as session:
-        agent_id = session.scalar(select(Agent.id).where(Agent.slug == request.agent))
-        if agent_id is None:
-            message = f"no agent {request.agent!r}"
-            raise NotFound(message)
-        values = {
-            "agent_id": agent_id,
-            "kind": Kind.BOOK.value,
-            "starts_at": request.interval.start,
-            "ends_at": request.interval.end,
-            "title": request.title,
-            "attendees": dump_attendees(request.attendees),
-            "slot_version": request.slot_version,
-        }
-        created = _insert(session, f"request:{request.key}", origin=request.origin, **values)
+        values = _values(session, request)
+        secret = secrets.token_urlsafe(16) if request.kind is Kind.HOLD else request.hold
+        created = _insert(session, f"request:{request.key}", origin=request.origin, hold=secret, **values)
         if created is not None:
-            return Received(created, created=True)
+            return Received(created, created=True, hold=secret)
         row = session.scalars(select(Proposal).where(Proposal.key == f"request:{request.key}")).one()
-        if any(getattr(row, name) != value for name, value in values.items()):
+        said = values if request.kind is Kind.HOLD else values | {"hold": secret}
+        # Whose appointment it is may have changed since, and the row then says so.
+        if any(getattr(row, name) != value for name, value in said.items() if name != "agent_id" or request.agent):
             raise Malformed("key", "was used before for a different proposal")
-        return Received(ProposalId(row.id), created=False)
+        return Received(ProposalId(row.id), created=False, hold=row.hold)
+
+
+def _check(request: Request) -> None:
+    changes = request.kind in {Kind.MOVE, Kind.CANCEL}
+    if request.interval is None and request.kind is not Kind.CANCEL:
+        raise Malformed("start", "is missing")
+    if request.agent is None and not changes:
+        raise Malformed("agent", "is missing")
+    if changes and request.appointment is None and request.hold is None:
+        raise Malformed("appointment", "is missing")
+    if not 1 <= request.hold_seconds <= LONGEST_HOLD_SECONDS:
+        raise Malformed("seconds", f"is not between 1 and {LONGEST_HOLD_SECONDS}")
+
+
+def _values(session: Session, request: Request) -> dict[str, Any]:
+    interval = request.interval
+    return {
+        "agent_id": _agent_id(session, request),
+        "kind": request.kind.value,
+        "appointment_id": request.appointment,
+        "starts_at": interval.start if interval else None,
+        "ends_at": interval.end if interval else None,
+        "title": request.title,
+        "attendees": dump_attendees(request.attendees),
+        "slot_version": request.slot_version,
+        "hold_seconds": request.hold_seconds if request.kind is Kind.HOLD else None,
+    }
+
+
+def _agent_id(session: Session, request: Request) -> int:
+    """Whose time is wanted: the named agent's, else that of whoever has the appointment or the hold."""
+    owner = None
+    if request.appointment is not None and (owner := find_owner(session, request.appointment)) is None:
+        message = f"no appointment {request.appointment}"
+        raise NotFound(message)
+    if request.agent is None and owner is None:
+        owner = session.scalar(
+            select(Proposal.agent_id).where(Proposal.kind == Kind.HOLD.value, Proposal.hold == request.hold)
+        )
+        if owner is None:
+            raise NotFound("no such hold")
+    if request.agent is None and owner is not None:
+        return owner
+    agent_id = session.scalar(select(Agent.id).where(Agent.slug == request.agent))
+    if agent_id is None:
+        message = f"no agent {request.agent!r}"
+        raise NotFound(message)
+    return agent_id
 
 
 def insert_wish(session: Session, wish: Wish, *, ref: CalendarRef, agent_id: int) -> ProposalId | None:

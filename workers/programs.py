@@ -54,7 +54,7 @@ def environment(settings: Settings, stack: Stack) -> dict[str, str]:
         "BROKER_URL": stack.broker_url,
         "LOG_LEVEL": settings.log_level,
     }
-    for name in ("new_every", "cancel_every", "update_every", "resume_every", "job_threads"):
+    for name in ("new_every", "cancel_every", "update_every", "resume_every", "release_every", "job_threads"):
         told[name.upper()] = str(getattr(settings, name))
     for name in ("outlook_tenant_id", "outlook_client_id", "outlook_base_url", "outlook_login_url"):
         told[name.upper()] = getattr(settings, name) or ""

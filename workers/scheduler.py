@@ -30,6 +30,7 @@ def default_periods(settings: Settings) -> dict[str, float]:
         "CancellationSync": settings.cancel_every,
         "UpdateSync": settings.update_every,
         "ResumeCommits": settings.resume_every,
+        "ReleaseHolds": settings.release_every,
     }
 
 

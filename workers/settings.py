@@ -73,6 +73,7 @@ class Settings(BaseSettings):
     cancel_every: Seconds = 120.0
     update_every: Seconds = 600.0
     resume_every: Seconds = 10.0
+    release_every: Seconds = 10.0
     days_back: Days = 1.0
     days_ahead: Days = 60.0
     window_reopen_hours: Days = 24.0

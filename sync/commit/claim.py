@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import and_, select
+from sqlalchemy.orm import Session, aliased
 
 from models.agents import Calendar
 from models.feeds import Sighting
-from models.ledger import Appointment, Slot, Write
+from models.ledger import FOLLOWING, Appointment, RemoteLink, Write
 from models.proposals import FINAL_STATES, Proposal
 from models.queries import list_writes
-from models.session import database_now, lock_agent
+from models.session import database_now, lock_agents
 from sync.boundaries import Boundary, cross
-from sync.commit import slots
-from sync.commit.links import appointment_of, find_link
-from sync.commit.order import LEASE_SECONDS, Order, master_of, order_of, title_of, wanted_of
-from sync.commit.outcome import Accepted, Outcome, Skipped, Snoozed
-from sync.commit.settle import accept, refuse_unclaimed
-from sync.domain import CalendarRef, Interval, Kind, Reason, RemoteId, Role
+from sync.commit.begin import begin
+from sync.commit.links import appointment_of
+from sync.commit.order import LEASE_SECONDS, Order, master_of, order_of
+from sync.commit.outcome import Outcome, Skipped, Snoozed
+from sync.domain import CalendarRef, Kind, RemoteId, Role
 from sync.errors import NotFound
-from sync.records import calendar_ref, dump_attendees, load_attendees, seen_of
+from sync.records import calendar_ref
 
 TURN_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parties:
+    """Whose time a proposal may change, and which kind of system asked."""
+
+    agents: frozenset[int]
+    actor: str
+
+    def lock(self, session: Session, proposal_id: int) -> None:
+        lock_agents(session, self.agents, cause=f"proposal:{proposal_id}", actor=self.actor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +42,7 @@ class Follow:
     """A proposal that reports what people did on the master itself: nothing to write there, the ledger follows."""
 
     proposal_id: int
-    agent_id: int
+    parties: Parties
     calendar: CalendarRef
     remote_id: RemoteId
 
@@ -43,7 +52,7 @@ class Stray:
     """An event that a write of ours made although the write came to nothing; it must go."""
 
     proposal_id: int
-    agent_id: int
+    parties: Parties
     master: CalendarRef
     calendar: CalendarRef
     remote_id: RemoteId
@@ -55,25 +64,39 @@ def claim(session: Session, proposal_id: int) -> Order | Follow | Stray | Outcom
     Raises:
         NotFound: no such proposal, or its agent has no master.
     """
-    agent_id = session.scalar(select(Proposal.agent_id).where(Proposal.id == proposal_id))
-    if agent_id is None:
-        message = f"no proposal {proposal_id}"
-        raise NotFound(message)
-    lock_agent(session, agent_id)
+    parties = _parties(session, proposal_id)
+    parties.lock(session, proposal_id)
     proposal = session.scalars(select(Proposal).where(Proposal.id == proposal_id).with_for_update()).one()
     if proposal.state in FINAL_STATES:
         return Skipped(f"already {proposal.state}")
     write = session.scalars(
-        select(Write)
-        .join(Calendar, Calendar.id == Write.calendar_id)
-        .where(Write.proposal_id == proposal_id, Calendar.role == Role.MASTER.value)
-        .with_for_update(of=Write)
+        select(Write).where(Write.proposal_id == proposal_id, Write.action.not_in(FOLLOWING)).with_for_update()
     ).one_or_none()
     if write is not None:
         return _resume(session, proposal, write)
     if proposal.not_before > database_now(session):
         return Skipped("not due yet")
-    return _begin(session, proposal)
+    return _begin(session, proposal, parties)
+
+
+def _parties(session: Session, proposal_id: int) -> Parties:
+    """The agent whose time is wanted, and the one who has the appointment that it is about."""
+    named, linked = aliased(Appointment), aliased(Appointment)
+    found = session.execute(
+        select(Proposal.agent_id, Proposal.origin, named.agent_id, linked.agent_id)
+        .outerjoin(named, named.id == Proposal.appointment_id)
+        .outerjoin(
+            RemoteLink,
+            and_(RemoteLink.calendar_id == Proposal.calendar_id, RemoteLink.remote_id == Proposal.remote_id),
+        )
+        .outerjoin(linked, linked.id == RemoteLink.appointment_id)
+        .where(Proposal.id == proposal_id)
+    ).one_or_none()
+    if found is None:
+        message = f"no proposal {proposal_id}"
+        raise NotFound(message)
+    agent_id, actor, *others = found
+    return Parties(frozenset({agent_id, *filter(None, others)}), actor)
 
 
 def _resume(session: Session, proposal: Proposal, write: Write) -> Order | Outcome:
@@ -89,29 +112,21 @@ def _resume(session: Session, proposal: Proposal, write: Write) -> Order | Outco
     return order_of(session, proposal, write)
 
 
-def _begin(session: Session, proposal: Proposal) -> Order | Follow | Stray | Outcome:
+def _begin(session: Session, proposal: Proposal, parties: Parties) -> Order | Follow | Stray | Outcome:
     origin = _origin(session, proposal)
     appointment = appointment_of(session, proposal)
+    if appointment is not None and appointment.agent_id not in parties.agents:
+        return snooze_proposal(session, proposal, seconds=TURN_SECONDS)  # it changed its agent before we had the lock
     if _must_wait(session, proposal, appointment):
         return snooze_proposal(session, proposal, seconds=TURN_SECONDS)
     if origin is not None:
         remote_id = RemoteId(str(proposal.remote_id))
         if _is_stray(session, proposal):
             master, _ = master_of(session, proposal.agent_id)
-            return Stray(proposal.id, proposal.agent_id, master, origin, remote_id)
-        if origin.role is Role.MASTER:
-            return Follow(proposal.id, proposal.agent_id, origin, remote_id)
-    return _begin_own(session, proposal, appointment)
-
-
-def _begin_own(session: Session, proposal: Proposal, appointment: Appointment | None) -> Order | Outcome:
-    if proposal.kind == Kind.CANCEL:
-        return _begin_cancel(session, proposal, appointment)
-    if (refused := _outdated(session, proposal)) is not None:
-        return refuse_unclaimed(session, proposal, refused, evidence={"step": "claim"})
-    if appointment is None:
-        return _begin_book(session, proposal)
-    return _begin_move(session, proposal, appointment)
+            return Stray(proposal.id, parties, master, origin, remote_id)
+        if origin.role is Role.MASTER and (appointment is None or appointment.agent_id == proposal.agent_id):
+            return Follow(proposal.id, parties, origin, remote_id)
+    return begin(session, proposal, appointment)
 
 
 def _must_wait(session: Session, proposal: Proposal, appointment: Appointment | None) -> bool:
@@ -160,103 +175,3 @@ def snooze_proposal(session: Session, proposal: Proposal, *, seconds: float) -> 
     """Leave an unclaimed proposal alone for a while."""
     proposal.not_before = database_now(session) + timedelta(seconds=seconds)
     return Snoozed(seconds, "contention")
-
-
-def _outdated(session: Session, proposal: Proposal) -> Reason | None:
-    """Whether the event behind the proposal is gone, or has meanwhile changed so that a newer proposal speaks for it."""
-    if proposal.calendar_id is None:
-        return None
-    row = session.get(Sighting, (proposal.calendar_id, proposal.remote_id))
-    if row is None or row.deleted:
-        return Reason.GONE
-    same = (row.starts_at, row.ends_at) == (proposal.starts_at, proposal.ends_at)
-    return None if same and seen_of(row).wants_time else Reason.STALE
-
-
-def _begin_book(session: Session, proposal: Proposal) -> Order | Outcome:
-    wanted = wanted_of(proposal)
-    _, buffers = master_of(session, proposal.agent_id)
-    taken = slots.find_overlapping(session, proposal.agent_id, buffers.apart(wanted))
-    if taken:
-        return refuse_unclaimed(session, proposal, Reason.SLOT_TAKEN, evidence=slots.taken_evidence(session, taken))
-    if (refused := _version_moved_on(session, proposal, wanted)) is not None:
-        return refused
-    slot = slots.hold(session, proposal.agent_id, wanted)
-    return _lease(session, proposal, action="create", slot=slot, appointment=None)
-
-
-def _version_moved_on(session: Session, proposal: Proposal, wanted: Interval) -> Outcome | None:
-    if proposal.slot_version is None:
-        return None
-    slot = slots.find_exact(session, proposal.agent_id, wanted)
-    version = slot.version if slot is not None else 0
-    if version == proposal.slot_version:
-        return None
-    evidence = {"step": "claim", "version_seen": proposal.slot_version, "version_now": version}
-    return refuse_unclaimed(session, proposal, Reason.STALE, evidence=evidence)
-
-
-def _begin_move(session: Session, proposal: Proposal, appointment: Appointment) -> Order | Outcome:
-    if appointment.state == "cancelled":
-        return refuse_unclaimed(session, proposal, Reason.GONE, evidence={"step": "claim"})
-    wanted = wanted_of(proposal)
-    had = Interval(appointment.starts_at, appointment.ends_at)
-    if wanted == had and _says_nothing_new(session, proposal, appointment):
-        return Accepted(Reason.ALREADY_DONE, accept(session, proposal, Reason.ALREADY_DONE, appointment=appointment))
-    _, buffers = master_of(session, proposal.agent_id)
-    own = session.get(Slot, appointment.slot_id) if appointment.slot_id else None
-    taken = slots.find_overlapping(
-        session, proposal.agent_id, buffers.apart(wanted), except_slot=own.id if own else None
-    )
-    if taken and wanted != had:
-        return refuse_unclaimed(session, proposal, Reason.SLOT_TAKEN, evidence=slots.taken_evidence(session, taken))
-    slot = own
-    if wanted != had:
-        slot = _hold_for_move(session, proposal.agent_id, own, wanted=wanted, had=had)
-    return _lease(session, proposal, action="update", slot=slot, appointment=appointment)
-
-
-def _hold_for_move(session: Session, agent_id: int, own: Slot | None, *, wanted: Interval, had: Interval) -> Slot:
-    """Widen the own slot where old and new overlap (two live slots could not); else hold the new while the old stays."""
-    if own is None or not wanted.overlaps(had):
-        return slots.hold(session, agent_id, wanted)
-    slots.change(session, own, interval=had.hull(wanted))
-    return own
-
-
-def _says_nothing_new(session: Session, proposal: Proposal, appointment: Appointment) -> bool:
-    same_people = proposal.calendar_id is None or proposal.attendees == dump_attendees(
-        load_attendees(appointment.attendees)
-    )
-    return title_of(session, proposal, appointment) == appointment.title and same_people
-
-
-def _begin_cancel(session: Session, proposal: Proposal, appointment: Appointment | None) -> Order | Outcome:
-    if appointment is not None and appointment.state == "confirmed":
-        return _lease(session, proposal, action="delete", slot=None, appointment=appointment)
-    return Accepted(Reason.ALREADY_DONE, accept(session, proposal, Reason.ALREADY_DONE, appointment=appointment))
-
-
-def _lease(
-    session: Session, proposal: Proposal, *, action: str, slot: Slot | None, appointment: Appointment | None
-) -> Order:
-    master, _ = master_of(session, proposal.agent_id)
-    link = find_link(session, appointment_id=appointment.id, calendar_id=master.id) if appointment else None
-    write = Write(
-        key=uuid.uuid4().hex,
-        agent_id=proposal.agent_id,
-        calendar_id=master.id,
-        proposal_id=proposal.id,
-        appointment_id=appointment.id if appointment else None,
-        action=action,
-        remote_id=link.remote_id if link else None,
-        remote_version=link.version if link else None,
-        slot_id=slot.id if slot else None,
-        attempt=1,
-        fence=1,
-        leased_until=func.clock_timestamp() + timedelta(seconds=LEASE_SECONDS),
-    )
-    session.add(write)
-    proposal.state = "claimed"
-    session.flush()
-    return order_of(session, proposal, write)

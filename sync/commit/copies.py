@@ -58,9 +58,9 @@ class CopyRun:
             return
         event = self._master.find_event(order.carried)
         carries = event is not None and event.blocks
-        if order.draft is None and not carries:
+        if not order.confirmed and not carries:
             return
-        if order.draft is not None and event is not None and carries and event.interval == order.interval:
+        if order.confirmed and event is not None and carries and event.interval == order.interval:
             return
         message = "the master does not carry the appointment as the ledger has it"
         raise StaleVersion(message)
@@ -84,7 +84,7 @@ class CopyRun:
         if shown is None:
             return
         if not shown.ours:
-            self._replace(shown, marked(shown, prefix=CANCELLED_PREFIX, why="the appointment was cancelled"))
+            self._replace(shown, marked(shown, prefix=CANCELLED_PREFIX, why=self._why()))
             return
         try:
             self._writer.delete(shown.remote_id, version=shown.version)
@@ -92,6 +92,9 @@ class CopyRun:
             current = self._reader.find_event(shown.remote_id)
             if current is not None:
                 self._writer.delete(current.remote_id, version=current.version)
+
+    def _why(self) -> str:
+        return "the appointment went to somebody else" if self._order.confirmed else "the appointment was cancelled"
 
     def _find_unrecorded(self) -> Shown | None:
         """An event that an earlier attempt made without hearing so."""

@@ -14,6 +14,7 @@ from models.proposals import Proposal
 from models.session import database_now
 from sync.commit.links import draft_for, find_link
 from sync.commit.order import LEASE_SECONDS, master_of, wanted_of
+from sync.commit.outbox import is_shown
 from sync.commit.outcome import Outcome, Skipped
 from sync.domain import REFUSED_PREFIX, CalendarRef, EventDraft, Interval, Reason, RemoteId, WriteKey
 from sync.errors import NotFound
@@ -53,6 +54,7 @@ class CopyOrder:
     master: CalendarRef
     appointment_id: int | None
     appointment_version: int
+    confirmed: bool
     draft: EventDraft | None
     carried: RemoteId | None
     interval: Interval
@@ -86,7 +88,7 @@ def _copy_order(session: Session, write: Write) -> CopyOrder:
     carrier = find_link(session, appointment_id=appointment.id, calendar_id=master.id)
     link = find_link(session, appointment_id=appointment.id, calendar_id=calendar.id)
     shown = _shown(link) if link is not None and not link.gone else None
-    confirmed = appointment.state == "confirmed"
+    here = is_shown(appointment, calendar)
     return CopyOrder(
         write_id=write.id,
         fence=write.fence,
@@ -97,7 +99,8 @@ def _copy_order(session: Session, write: Write) -> CopyOrder:
         master=master,
         appointment_id=appointment.id,
         appointment_version=appointment.version,
-        draft=draft_for(appointment, calendar, ours=shown is None or shown.ours) if confirmed else None,
+        confirmed=appointment.state == "confirmed",
+        draft=draft_for(appointment, calendar, ours=shown is None or shown.ours) if here else None,
         carried=RemoteId(carrier.remote_id) if carrier is not None else None,
         interval=Interval(appointment.starts_at, appointment.ends_at),
         shown=shown,
@@ -121,6 +124,7 @@ def _mark_order(session: Session, write: Write) -> CopyOrder:
         master=master,
         appointment_id=None,
         appointment_version=0,
+        confirmed=False,
         draft=None if delete else marked(shown, prefix=REFUSED_PREFIX, why=REASONS[Reason(write.reason or "")]),
         carried=None,
         interval=interval,

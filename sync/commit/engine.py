@@ -17,11 +17,12 @@ from sync.commit.claim import Follow, Stray, claim, snooze_proposal
 from sync.commit.copies import CopyRun
 from sync.commit.copy_order import CopyOrder, claim_write
 from sync.commit.follow import follow_master, remove_stray
+from sync.commit.holds import release_expired
 from sync.commit.master import Blocked, Master
 from sync.commit.order import Order
 from sync.commit.outcome import Outcome, Skipped, Snoozed
 from sync.commit.settle import progress, refuse, settle
-from sync.domain import Reason, RemoteId
+from sync.domain import Kind, Reason, RemoteEvent, RemoteId
 from sync.errors import Contention, Malformed, NeedsHuman, Permanent, Rejected, WatertightError
 from sync.failures import Severity, open_alert, record_dead_letter
 from sync.ports import Calendars
@@ -44,16 +45,23 @@ class CommitEngine:
         self._policy = policy
 
     def commit(self, reference: str) -> Outcome:
-        """Work on ``proposal:ID`` or ``write:ID``. Safe to call any number of times, by any number of workers.
+        """Work on ``proposal:ID``, ``write:ID`` or ``hold:ID`` (one that may have run out). Safe to call any number of times, by any number of workers.
 
         Raises:
             NotFound: no such row.
             Malformed: not a reference.
         """
         name, _, number = reference.partition(":")
-        if name not in {"proposal", "write"} or not number.isdigit():
-            raise Malformed("reference", f"{reference!r} is neither proposal:ID nor write:ID")
-        return self._proposal(int(number)) if name == "proposal" else self._write(int(number))
+        work = {"proposal": self._proposal, "write": self._write, "hold": self._release}.get(name)
+        if work is None or not number.isdigit():
+            raise Malformed("reference", f"{reference!r} is neither proposal:ID nor write:ID nor hold:ID")
+        return work(int(number))
+
+    def _release(self, proposal_id: int) -> Outcome:
+        with transaction(self._sessions) as session:
+            released = release_expired(session, proposal_id)
+        cross(Boundary.RELEASED)
+        return released
 
     def _proposal(self, proposal_id: int) -> Outcome:
         cross(Boundary.CLAIM)
@@ -80,6 +88,8 @@ class CommitEngine:
 
     def _carry_through(self, order: Order) -> Outcome:
         master = Master(self._calendars, order)
+        if order.kind is Kind.HOLD:
+            return self._keep(order, master)
         if order.phase == "undone":
             return self._take_back(order, master)
         written = self._write_master(order, master) if order.phase in {"claimed", "checked"} else order.remote_id
@@ -91,8 +101,21 @@ class CommitEngine:
             return self._refuse(order, master, verified)
         self._progress(order, "verified", evidence=verified.evidence)
         cross(Boundary.VERIFIED)
+        return self._settle(order, verified.event)
+
+    def _keep(self, order: Order, master: Master) -> Outcome:
+        """A hold writes nothing: once the master is seen to be free, the time stays held for whoever asked."""
+        clear = master.check()
+        cross(Boundary.CHECK_READ)
+        if isinstance(clear, Blocked):
+            return self._refuse(order, master, clear)
+        self._progress(order, "checked", evidence=clear.evidence)
+        cross(Boundary.CHECKED)
+        return self._settle(order, None)
+
+    def _settle(self, order: Order, event: RemoteEvent | None) -> Outcome:
         with transaction(self._sessions) as session:
-            settled = settle(session, order, verified.event)
+            settled = settle(session, order, event)
             cross(Boundary.SETTLING)
         cross(Boundary.SETTLED)
         return settled
@@ -153,7 +176,7 @@ class CommitEngine:
             return self._snooze(order.write_id, order.fence, seconds=decision.seconds, error=error)
         self._tell(order.master.id, f"proposal:{order.proposal_id}", error, attempts=order.attempt)
         with transaction(self._sessions) as session:
-            if session.get_one(Proposal, order.proposal_id).state == "claimed":
+            if order.kind is Kind.HOLD or session.get_one(Proposal, order.proposal_id).state == "claimed":
                 evidence = {"step": "check", "code": error.code, "attempts": order.attempt}
                 return refuse(session, order, Reason.MASTER_UNREADABLE, evidence=evidence)
         return self._snooze(order.write_id, order.fence, seconds=PARKED_SECONDS, error=error)

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from models.ledger import Appointment, Slot
 from models.proposals import Proposal
-from models.session import Sessions, lock_agent, transaction
+from models.session import Sessions, transaction
 from sync.boundaries import Boundary, cross
 from sync.commit import slots
 from sync.commit.claim import Follow, Stray
@@ -29,7 +29,7 @@ def follow_master(sessions: Sessions, calendars: Calendars, order: Follow) -> Ou
     event = calendars.reader(order.calendar).find_event(order.remote_id)
     cross(Boundary.FOLLOW_READ)
     with transaction(sessions) as session:
-        lock_agent(session, order.agent_id)
+        order.parties.lock(session, order.proposal_id)
         proposal = session.scalars(select(Proposal).where(Proposal.id == order.proposal_id).with_for_update()).one()
         if proposal.state != "pending":
             return Skipped(f"already {proposal.state}")
@@ -60,7 +60,7 @@ def remove_stray(sessions: Sessions, calendars: Calendars, order: Stray) -> Outc
         calendars.reader(order.master).read_window(event.interval)
         calendars.writer(order.calendar).delete(event.remote_id, version=event.version)
     with transaction(sessions) as session:
-        lock_agent(session, order.agent_id)
+        order.parties.lock(session, order.proposal_id)
         proposal = session.scalars(select(Proposal).where(Proposal.id == order.proposal_id).with_for_update()).one()
         if proposal.state != "pending":
             return Skipped(f"already {proposal.state}")

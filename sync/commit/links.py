@@ -25,13 +25,18 @@ def find_link(session: Session, *, appointment_id: int, calendar_id: int) -> Rem
 
 
 def appointment_of(session: Session, proposal: Proposal) -> Appointment | None:
-    """The appointment that a proposal is about. An event that comes back after its appointment and link ended has none."""
+    """The appointment that a proposal is about.
+
+    An event that comes back has none, once its link has ended and its appointment was cancelled or went to another agent.
+    """
     if proposal.calendar_id is None or proposal.remote_id is None:
         return session.get(Appointment, proposal.appointment_id) if proposal.appointment_id else None
     link = find_link_of(session, proposal.calendar_id, proposal.remote_id)
     appointment = session.get_one(Appointment, link.appointment_id) if link is not None else None
-    over = link is not None and link.gone and appointment is not None and appointment.state == "cancelled"
-    return None if over else appointment
+    if link is None or appointment is None:
+        return None
+    left = appointment.state == "cancelled" or appointment.agent_id != proposal.agent_id
+    return None if link.gone and left else appointment
 
 
 def find_link_of(session: Session, calendar_id: int, remote_id: str) -> RemoteLink | None:

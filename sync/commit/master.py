@@ -107,12 +107,18 @@ class Master:
             message = f"proposal {order.proposal_id} names no time to check"
             raise ValueError(message)
         events, evidence = self._read_around(order.interval, step="check", own=order.own)
-        existing = self._find_made(events) if order.kind is Kind.BOOK else self._find_carried()
+        existing = self._existing(events)
         if isinstance(existing, Reason):
             return Blocked(existing, evidence)
         if evidence["events"] and order.takes_time:
             return Blocked(Reason.MASTER_BUSY, evidence, existing if self._must_undo(existing) else None)
         return Clear(existing, evidence)
+
+    def _existing(self, events: list[RemoteEvent]) -> RemoteEvent | Reason | None:
+        """Our event, if this order has one already."""
+        if self._order.kind is Kind.MOVE:
+            return self._find_carried()
+        return self._find_made(events) if self._order.kind is Kind.BOOK else None
 
     def _find_made(self, events: list[RemoteEvent]) -> RemoteEvent | None:
         """The event of an earlier attempt whose outcome nobody recorded."""

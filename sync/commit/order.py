@@ -30,6 +30,7 @@ from sync.records import buffers_of, calendar_ref
 # Taken anew with every step. A step that outlasts it is harmless (same key, conditional writes, fence); a shorter one finds
 # a killed worker's rows sooner.
 LEASE_SECONDS = 30
+KINDS = {"create": Kind.BOOK, "update": Kind.MOVE, "delete": Kind.CANCEL, "hold": Kind.HOLD}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,8 @@ class Order:
     """A proposal in hand, under a lease on its write to the master.
 
     ``phase`` is the proposal's state when the lease was taken: where this attempt goes on. ``interval`` is what the
-    proposal wants (None: nothing, a cancellation), ``before`` what the appointment had.
+    proposal wants (None: nothing, a cancellation), ``before`` what the appointment had on this master. ``agents`` are all
+    whose time may change: two when an appointment goes to another agent, for whose master that is a booking.
     """
 
     proposal_id: int
@@ -48,6 +50,8 @@ class Order:
     attempt: int
     key: WriteKey
     agent_id: int
+    agents: tuple[int, ...]
+    actor: str
     master: CalendarRef
     buffers: Buffers
     interval: Interval | None
@@ -103,7 +107,8 @@ def order_of(session: Session, proposal: Proposal, write: Write) -> Order:
     master, buffers = master_of(session, proposal.agent_id)
     appointment = session.get(Appointment, write.appointment_id) if write.appointment_id else None
     wanted = Interval(proposal.starts_at, proposal.ends_at) if proposal.starts_at and proposal.ends_at else None
-    kind = {"create": Kind.BOOK, "update": Kind.MOVE, "delete": Kind.CANCEL}[write.action]
+    kind = KINDS[write.action]
+    goes_elsewhere = appointment is not None and kind is Kind.BOOK
     return Order(
         proposal_id=proposal.id,
         kind=kind,
@@ -113,10 +118,12 @@ def order_of(session: Session, proposal: Proposal, write: Write) -> Order:
         attempt=write.attempt,
         key=WriteKey(write.key),
         agent_id=proposal.agent_id,
+        agents=tuple({proposal.agent_id, appointment.agent_id} if appointment else {proposal.agent_id}),
+        actor=proposal.origin,
         master=master,
         buffers=buffers,
         interval=None if kind is Kind.CANCEL else wanted,
-        before=Interval(appointment.starts_at, appointment.ends_at) if appointment else None,
+        before=Interval(appointment.starts_at, appointment.ends_at) if appointment and not goes_elsewhere else None,
         title=title_of(session, proposal, appointment),
         appointment_id=write.appointment_id,
         appointment_title=appointment.title if appointment else "",
@@ -135,6 +142,8 @@ def title_of(session: Session, proposal: Proposal, appointment: Appointment | No
         )
         if shown == proposal.title:
             return appointment.title
+    if appointment is not None and proposal.calendar_id is None and not proposal.title:
+        return appointment.title
     return proposal.title.removeprefix(REFUSED_PREFIX)
 
 

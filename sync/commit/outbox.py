@@ -4,34 +4,44 @@ from __future__ import annotations
 
 import uuid
 
-from sqlalchemy import func, select, text
+from sqlalchemy import and_, func, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from models.agents import Calendar
-from models.ledger import Appointment, Write
+from models.ledger import Appointment, RemoteLink, Write
 from models.proposals import Proposal
 from sync.commit.links import find_link, shown_title
 from sync.domain import Reason, Role
-from sync.records import select_calendars
 
 ANSWERED = (Reason.SLOT_TAKEN, Reason.MASTER_BUSY, Reason.MASTER_UNREADABLE, Reason.REJECTED, Reason.GONE)
 
 
 def queue_copies(session: Session, appointment: Appointment, proposal: Proposal) -> tuple[str, ...]:
-    """One open copy row for every mirror that does not show the appointment as it is now."""
-    mirrors = session.scalars(select_calendars(agent_id=appointment.agent_id).where(Calendar.role == Role.MIRROR.value))
+    """One open copy row for every calendar that does not show the appointment as it is now.
+
+    These are the agent's mirrors, and calendars of an agent who had the appointment before.
+    """
+    linked = select(RemoteLink.calendar_id).where(RemoteLink.appointment_id == appointment.id, ~RemoteLink.gone)
+    mirror = and_(Calendar.agent_id == appointment.agent_id, Calendar.role == Role.MIRROR.value)
+    left = and_(Calendar.agent_id != appointment.agent_id, Calendar.id.in_(linked))
+    calendars = session.scalars(select(Calendar).where(or_(mirror, left)).order_by(Calendar.id))
     return tuple(
         _queue(session, appointment, calendar, proposal)
-        for calendar in mirrors.all()
+        for calendar in calendars.all()
         if not is_in_step(session, appointment, calendar)
     )
+
+
+def is_shown(appointment: Appointment, calendar: Calendar) -> bool:
+    """Whether the calendar should show the appointment at all."""
+    return appointment.state == "confirmed" and calendar.agent_id == appointment.agent_id
 
 
 def is_in_step(session: Session, appointment: Appointment, calendar: Calendar) -> bool:
     """Whether the calendar shows the appointment as it is. An unfinished copy may have made an event, so it is not."""
     link = find_link(session, appointment_id=appointment.id, calendar_id=calendar.id)
-    if appointment.state == "cancelled":
+    if not is_shown(appointment, calendar):
         return (link is None or link.gone) and not _has_open_copy(session, appointment, calendar)
     if link is None or link.gone:
         return False
@@ -49,7 +59,7 @@ def _has_open_copy(session: Session, appointment: Appointment, calendar: Calenda
 def _queue(session: Session, appointment: Appointment, calendar: Calendar, proposal: Proposal) -> str:
     row = insert(Write).values(
         key=uuid.uuid4().hex,
-        agent_id=appointment.agent_id,
+        agent_id=calendar.agent_id,
         calendar_id=calendar.id,
         proposal_id=proposal.id,
         appointment_id=appointment.id,

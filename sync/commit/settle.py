@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 from models.agents import Calendar
 from models.ledger import Appointment, Decision, Slot, Write
 from models.proposals import Proposal
-from models.session import lock_agent
-from sync.commit import slots
+from models.session import lock_agents
+from sync.commit import holds, slots
 from sync.commit.links import appointment_of, find_link, link_event, link_origin, overtake, remember
 from sync.commit.notice import notice, notice_made
 from sync.commit.order import LEASE_SECONDS, Order, wanted_of
@@ -30,7 +30,7 @@ def progress(session: Session, order: Order, *, state: str, **values: Any) -> No
     Raises:
         Contention: another worker took over (the fence moved on); nothing was changed.
     """
-    lock_agent(session, order.agent_id)  # as every claim has it: else the two lock proposal and write in opposite order
+    _lock(session, order)  # as every claim has it: else the two lock proposal and write in opposite order
     held = session.execute(
         update(Write)
         .where(Write.id == order.write_id, Write.fence == order.fence, Write.state == "due")
@@ -49,12 +49,11 @@ def settle(session: Session, order: Order, event: RemoteEvent | None) -> Accepte
     Raises:
         Contention: the lease was lost.
     """
-    lock_agent(session, order.agent_id)
+    _lock(session, order)
     _finish(session, order, state="done")
     proposal = session.get_one(Proposal, order.proposal_id)
-    appointment = {Kind.BOOK: _book, Kind.MOVE: _move, Kind.CANCEL: _cancel}[order.kind](
-        session, order, proposal, event
-    )
+    conclude = {Kind.BOOK: _book, Kind.MOVE: _move, Kind.CANCEL: _cancel, Kind.HOLD: _hold}[order.kind]
+    appointment = conclude(session, order, proposal, event)
     resolve_alert(session, f"commit:{order.master.id}")
     evidence = session.get_one(Write, order.write_id).evidence
     follow = accept(session, proposal, Reason.ACCEPTED, appointment=appointment, evidence=evidence)
@@ -69,13 +68,17 @@ def refuse(session: Session, order: Order, reason: Reason, *, evidence: dict[str
     Raises:
         Contention: the lease was lost.
     """
-    lock_agent(session, order.agent_id)
+    _lock(session, order)
     slot_id = _finish(session, order, state="failed")
     if slot_id is not None:
         _give_back(session, order, session.get_one(Slot, slot_id))
     proposal = session.get_one(Proposal, order.proposal_id)
     refused = refuse_unclaimed(session, proposal, reason, evidence=evidence)
     return Refused(reason, refused.follow + notice_made(session, order.master, order.agent_id, order.key))
+
+
+def _lock(session: Session, order: Order) -> None:
+    lock_agents(session, order.agents, cause=f"proposal:{order.proposal_id}", actor=order.actor)
 
 
 def accept(
@@ -164,6 +167,8 @@ def _book(session: Session, order: Order, proposal: Proposal, event: RemoteEvent
     write = session.get_one(Write, order.write_id)
     slot = session.get_one(Slot, write.slot_id)
     slots.change(session, slot, state="booked")
+    if order.appointment_id is not None:
+        return _reassign(session, order, proposal, slot, event)
     wanted = wanted_of(proposal)
     appointment = Appointment(
         agent_id=order.agent_id,
@@ -184,6 +189,26 @@ def _book(session: Session, order: Order, proposal: Proposal, event: RemoteEvent
     return appointment
 
 
+def _reassign(session: Session, order: Order, proposal: Proposal, slot: Slot, event: RemoteEvent | None) -> Appointment:
+    """The appointment goes to another agent: booked there and free here at once. What still shows here is taken off."""
+    appointment = session.get_one(Appointment, order.appointment_id)
+    if appointment.slot_id is not None:
+        slots.change(session, session.get_one(Slot, appointment.slot_id), state="free")
+    appointment.agent_id, appointment.slot_id = order.agent_id, slot.id
+    wanted = wanted_of(proposal)
+    appointment.starts_at, appointment.ends_at = wanted.start, wanted.end
+    appointment.title, appointment.version = order.title, appointment.version + 1
+    session.flush()
+    if event is not None:
+        _link_master(session, order, appointment, event, ours=True)
+    return appointment
+
+
+def _hold(session: Session, order: Order, proposal: Proposal, event: RemoteEvent | None) -> None:  # noqa: ARG001 - one shape for all
+    write = session.get_one(Write, order.write_id)
+    holds.keep(session, session.get_one(Slot, write.slot_id), proposal)
+
+
 def _move(session: Session, order: Order, proposal: Proposal, event: RemoteEvent | None) -> Appointment:
     write = session.get_one(Write, order.write_id)
     appointment = session.get_one(Appointment, order.appointment_id)
@@ -191,7 +216,7 @@ def _move(session: Session, order: Order, proposal: Proposal, event: RemoteEvent
         _take_new_slot(session, appointment, write.slot_id, order.interval)
         appointment.starts_at, appointment.ends_at = order.interval.start, order.interval.end
     appointment.title = order.title
-    if proposal.calendar_id is None or proposal.attendees:
+    if proposal.attendees:
         appointment.attendees = proposal.attendees
     appointment.version += 1
     if event is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +15,14 @@ from sync.domain import Interval
 from sync.errors import Contention
 
 LIVE = ("held", "booked")
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Whose hold a slot is, by the proposal that asked for it, and until when."""
+
+    proposal_id: int
+    until: datetime
 
 
 def as_range(interval: Interval) -> Range[datetime]:
@@ -56,13 +65,21 @@ def hold(session: Session, agent_id: int, interval: Interval) -> Slot:
     return slot
 
 
-def change(session: Session, slot: Slot, *, state: str | None = None, interval: Interval | None = None) -> None:
-    """Change a slot if it still has the version that was read.
+def change(
+    session: Session,
+    slot: Slot,
+    *,
+    state: str | None = None,
+    interval: Interval | None = None,
+    hold: Hold | None = None,
+) -> None:
+    """Change a slot if it still has the version that was read. Whatever else becomes of it, a visitor's hold is over.
 
     Raises:
         Contention: somebody changed it without holding the agent's lock.
     """
     values: dict[str, Any] = {"version": Slot.version + 1, "changed_at": func.clock_timestamp()}
+    values |= {"held_by": hold and hold.proposal_id, "held_until": hold and hold.until}
     if state is not None:
         values["state"] = state
     if interval is not None:
@@ -93,6 +110,7 @@ def taken_evidence(session: Session, slots: list[Slot]) -> dict[str, Any]:
                 "version": slot.version,
                 "state": slot.state,
                 "interval": f"{slot.during.lower:%Y-%m-%dT%H:%MZ}/{slot.during.upper:%Y-%m-%dT%H:%MZ}",
+                **({"held_until": f"{slot.held_until:%Y-%m-%dT%H:%M:%SZ}"} if slot.held_until else {}),
                 "appointment": owners.get(slot.id),
             }
             for slot in slots

@@ -91,7 +91,7 @@ def test_a_slot_version_that_moved_on_is_stale_and_says_both(world: World) -> No
     late = world.ask(at(11), slot_version=3)
     world.settle()
     assert (world.reason(fresh), world.reason(late)) == ("accepted", "stale")
-    assert world.story(late).evidence == {"step": "claim", "version_seen": 3, "version_now": 0}
+    assert world.story(late).evidence == {"step": "claim", "version_seen": 3, "version_now": 0, "state_now": "free"}
 
 
 def test_a_version_grows_with_every_use_of_the_slot(world: World) -> None:

@@ -16,8 +16,8 @@ from providers.memory import MemoryCalendar, MemoryCalendars
 from sync.commit.engine import CommitEngine
 from sync.commit.outcome import Outcome
 from sync.detect import Detector, Report
-from sync.domain import CalendarId, Interval, Job, ProposalId, RemoteEvent
-from sync.intake import Request, receive
+from sync.domain import CalendarId, Interval, Job, Kind, ProposalId, RemoteEvent
+from sync.intake import Received, Request, receive
 
 TOMORROW = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=3)
 
@@ -83,6 +83,18 @@ class World:
         self.requests += 1
         request = Request(f"key-{self.requests}", agent, interval, title, slot_version=slot_version)
         return receive(self.app, request).id
+
+    def wish(self, kind: Kind, interval: Interval | None = None, **details: Any) -> Received:  # noqa: ANN401 - as Request has them
+        """A person asks for something else than a plain booking."""
+        self.requests += 1
+        return receive(self.app, Request(f"key-{self.requests}", interval=interval, kind=kind, **details))
+
+    def hold(self, interval: Interval, *, agent: str = "dana", seconds: int = 300) -> Received:
+        """A settled hold of a visitor."""
+        held = self.wish(Kind.HOLD, interval, agent=agent, hold_seconds=seconds)
+        self.decide(held.id)
+        assert self.reason(held.id) == "accepted"
+        return held
 
     def add_mirror(self, remote: str, *, agent: str = "dana", **settings: str) -> MemoryCalendar:
         with transaction(self.app) as session:
@@ -151,6 +163,11 @@ class World:
     def sql(self, statement: str, **values: object) -> list[Any]:
         """As the commit role, for looking and for turning back clocks."""
         with transaction(self.commit_sessions) as session:
+            session.execute(
+                text(
+                    "SELECT set_config('watertight.cause', 'test', true), set_config('watertight.actor', 'test', true)"
+                )
+            )
             result = session.execute(text(statement), values)
             return [tuple(row) for row in result] if isinstance(result, CursorResult) and result.returns_rows else []
 
@@ -195,4 +212,7 @@ class World:
         assert self.slots("held") == []
         assert set(self.slots("booked")) <= set(self.booked())
         for name in self.ids:
-            assert (name, shown(self.calendars.of(name))) == (name, self.booked())
+            own = sorted(
+                Interval(row.starts_at, row.ends_at) for row in self.appointments() if name.startswith(f"{row.agent}-")
+            )
+            assert (name, shown(self.calendars.of(name))) == (name, own)

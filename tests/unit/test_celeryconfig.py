@@ -26,6 +26,7 @@ QUEUE_OF = {
     "UpdateSync.calendar": "update",
     "Commit": "commit",
     "ResumeCommits": "upkeep",
+    "ReleaseHolds": "upkeep",
 }
 
 
