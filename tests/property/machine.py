@@ -6,6 +6,7 @@ Numbers that pick something count modulo how many there are, so that a shorter e
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import pytest
 from hypothesis import strategies as st
@@ -83,9 +84,8 @@ class Watertight(Surroundings):
 
     def _ask_again(self, request: Request, *, changed: bool) -> None:
         if changed:
-            other = Request(request.key, request.agent, request.interval, f"{request.title} changed")
             with pytest.raises(Malformed):
-                self.world.ask(other)
+                self.world.ask(replace(request, title=f"{request.title} changed"))
         else:
             assert not self.world.ask(request).created
 

@@ -26,7 +26,13 @@ SELECT 'P1: two appointments share a slot', min(id), max(id) FROM appointments
   WHERE state = 'confirmed' AND slot_id IS NOT NULL GROUP BY slot_id HAVING count(*) > 1
 UNION ALL
 SELECT 'P1: a slot is held for nobody', s.id, NULL FROM slots s WHERE s.state = 'held'
-  AND NOT EXISTS (SELECT FROM writes w WHERE w.slot_id = s.id AND w.state = 'due')
+  AND s.held_by IS NULL AND NOT EXISTS (SELECT FROM writes w WHERE w.slot_id = s.id AND w.state = 'due')
+UNION ALL
+SELECT 'P1: a slot is held for no accepted hold', s.id, s.held_by FROM slots s LEFT JOIN decisions d ON d.proposal_id = s.held_by
+  WHERE s.held_by IS NOT NULL AND d.accepted IS NOT TRUE
+UNION ALL
+SELECT 'P1: an appointment of one agent has another one''s slot', a.id, s.id FROM appointments a JOIN slots s ON s.id = a.slot_id
+  WHERE a.state = 'confirmed' AND s.agent_id <> a.agent_id
 UNION ALL
 SELECT 'P1: a slot is booked for nobody', s.id, NULL FROM slots s WHERE s.state = 'booked'
   AND NOT EXISTS (SELECT FROM appointments p WHERE p.slot_id = s.id AND p.state = 'confirmed')
@@ -44,10 +50,10 @@ SELECT 'P4: a yes without an appointment', p.id, NULL FROM proposals p JOIN deci
     AND (SELECT count(*) FROM appointments a WHERE a.proposal_id = p.id) <> 1
 UNION ALL
 SELECT 'P4: said yes to a version that never was', p.id, NULL FROM proposals p JOIN decisions d ON d.proposal_id = p.id
-  WHERE d.accepted AND p.slot_version = %(never)s
+  WHERE d.accepted AND p.kind IN ('book', 'hold') AND p.slot_version = %(never)s
 UNION ALL
 SELECT 'P4: decided while its write is open', p.id, w.id FROM proposals p JOIN writes w ON w.proposal_id = p.id
-  WHERE p.state IN ('settled', 'refused') AND w.state = 'due' AND w.action IN ('create', 'update', 'delete')
+  WHERE p.state IN ('settled', 'refused') AND w.state = 'due' AND w.action IN ('create', 'update', 'delete', 'hold')
 """
 NUMBERS = """
 SELECT 'slot', id, version, state || during::text FROM slots
@@ -179,18 +185,22 @@ class Promises:
     def _carriers(self, calendar: WatchedCalendar) -> set[str]:
         query = """
             SELECT l.remote_id FROM remote_links l JOIN appointments a ON a.id = l.appointment_id
-            WHERE l.calendar_id = %(calendar)s AND NOT l.gone AND a.state = 'confirmed'
+            JOIN calendars c ON c.id = l.calendar_id
+            WHERE c.id = %(calendar)s AND NOT l.gone AND a.state = 'confirmed' AND a.agent_id = c.agent_id
         """
         return {row[0] for row in self.world.stage.rows(query, calendar=self.world.ids[calendar.name])}
 
     def _check_copies(self) -> None:
-        """Nothing of ours stands anywhere without a living appointment that knows it."""
+        """Nothing of ours takes time anywhere without a living appointment that knows it.
+
+        A copy that a person set free, and with it cancelled the appointment, stays as the person left it: it is not judged.
+        """
         for calendar in self.world.calendars.all():
             carried = self._carriers(calendar)
             unknown = [
                 event
                 for event in calendar.events()
-                if calendar.made_by_us(event.remote_id) and event.remote_id not in carried
+                if event.blocks and calendar.made_by_us(event.remote_id) and event.remote_id not in carried
             ]
             assert not unknown, f"P2: {calendar.name} has strays: {unknown}"
 

@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from sync.domain import Job
-from sync.intake import Request
+from sync.domain import Interval, Job, Kind
 from tests.property.faults import FAULTS, Fault
 from tests.property.people import (
     CHANGES,
@@ -20,6 +19,7 @@ from tests.property.people import (
     ENDINGS,
     LENGTHS,
     NUMBERS,
+    PICKS,
     STARTS,
     Deed,
     anything,
@@ -29,6 +29,7 @@ from tests.property.promises import NEVER_A_VERSION, Promises
 from tests.property.stage import EPOCH, Stage
 from tests.property.world import TITLES, AgentPlan, Died, World, at, unreadable
 
+AGENTS = st.integers(0, 1)
 JOBS = st.sampled_from(list(Job))
 VERSIONS = st.sampled_from(["any", "any", "any", "current", "zero", "never"])
 BUFFERS = st.sampled_from([(0, 0), (15, 0), (15, 30), (0, 15)])
@@ -59,25 +60,54 @@ class Surroundings(RuleBasedStateMachine):
         for slug, gap, mirrors in zip(("dana", "ben"), buffers, (first, second), strict=True):
             self.world.add(AgentPlan(slug, gap, tuple(mirrors)))
 
-    # Wishes by API. Rules for holds, explicit moves and cancellations, and moves to another agent belong here.
+    # Wishes by API
 
-    @rule(agent=st.integers(0, 1), start=STARTS, length=LENGTHS, title=st.integers(0, 2), version=VERSIONS)
+    @rule(agent=AGENTS, start=STARTS, length=LENGTHS, title=st.integers(0, 2), version=VERSIONS)
     def ask(self, agent: int, start: int, length: int, title: int, version: str) -> None:
         slug = list(self.world.agents)[agent]
-        seen = {"any": None, "zero": 0, "never": NEVER_A_VERSION}.get(version, self._version(slug, start, length))
-        key = f"key-{len(self.world.requests)}"
-        request = Request(key, slug, at(start, length), TITLES[title], slot_version=seen)
-        self.world.requests.append(request)
-        assert self.world.ask(request).created
+        seen = self._seen(version, slug, at(start, length))
+        self.world.wish(agent=slug, interval=at(start, length), title=TITLES[title], slot_version=seen)
         self._count("ask")
 
-    def _version(self, slug: str, start: int, length: int) -> int:
+    @rule(agent=AGENTS, start=STARTS, length=LENGTHS, seconds=st.sampled_from([30, 300, 3600]), version=VERSIONS)
+    def ask_for_a_hold(self, agent: int, start: int, length: int, seconds: int, version: str) -> None:
+        slug = list(self.world.agents)[agent]
+        seen = self._seen(version, slug, at(start, length))
+        self.world.wish(kind=Kind.HOLD, agent=slug, interval=at(start, length), hold_seconds=seconds, slot_version=seen)
+        self._count("hold")
+
+    @rule(pick=PICKS, what=st.sampled_from(["book", "book", "book elsewhere", "release"]), start=STARTS)
+    def use_a_hold(self, pick: int, what: str, start: int) -> None:
+        if self.world.holds:
+            hold = self.world.holds[pick % len(self.world.holds)]
+            if what == "release":
+                self.world.wish(kind=Kind.CANCEL, hold=hold.hold)
+            else:
+                interval = hold.interval if what == "book" else at(start)
+                self.world.wish(agent=hold.agent, interval=interval, title=TITLES[0], hold=hold.hold)
+        self._count(f"hold: {what}")
+
+    @rule(pick=PICKS, start=STARTS, length=LENGTHS, agent=AGENTS, what=st.sampled_from(["move", "cancel", "hand over"]))
+    def change_an_appointment(self, pick: int, start: int, length: int, agent: int, what: str) -> None:
+        rows = self.world.stage.rows("SELECT id FROM appointments ORDER BY id DESC LIMIT 8")
+        if rows:
+            wish: dict[str, object] = {"appointment": rows[pick % len(rows)][0], "kind": Kind.CANCEL}
+            if what != "cancel":
+                wish |= {"kind": Kind.MOVE, "interval": at(start, length), "title": TITLES[0]}
+            if what == "hand over":
+                wish["agent"] = list(self.world.agents)[agent]
+            self.world.wish(**wish)
+        self._count(f"api: {what}")
+
+    def _seen(self, version: str, slug: str, interval: Interval) -> int | None:
+        if version != "current":
+            return {"any": None, "zero": 0, "never": NEVER_A_VERSION}[version]
         rows = self.world.stage.rows(
             "SELECT version FROM slots WHERE agent_id = %(agent)s AND during = tstzrange(%(start)s, %(end)s)"
             " ORDER BY version DESC LIMIT 1",
             agent=self.world.agents[slug],
-            start=at(start, length).start,
-            end=at(start, length).end,
+            start=interval.start,
+            end=interval.end,
         )
         return int(rows[0][0]) if rows else 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +14,7 @@ from sync import boundaries
 from sync.boundaries import Boundary
 from sync.commit.engine import CommitEngine
 from sync.detect import Detector
-from sync.domain import CalendarId, Interval, Job, RemoteId, Unparsed, WriteKey
+from sync.domain import CalendarId, Interval, Job, Kind, RemoteId, Unparsed, WriteKey
 from sync.errors import MassChange, WatertightError
 from sync.intake import Received, Request, receive
 from tests.property.calendars import Watch, WatchedCalendar, WatchedCalendars
@@ -36,6 +36,7 @@ IN_TRANSACTION = {
     Boundary.COPY_RECORDING,
     Boundary.JOB_STORING,
     Boundary.JOB_CURSOR,
+    Boundary.RELEASING,
 }
 
 
@@ -69,6 +70,8 @@ class World:
     ids: dict[str, CalendarId] = field(default_factory=dict)
     plans: list[AgentPlan] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
+    holds: list[Request] = field(default_factory=list)
+    """What its visitor needs to book what is held: the hold, with its secret."""
 
     def __post_init__(self) -> None:
         self.engine = CommitEngine(self.stage.commit, self.calendars, rand=lambda: 0.0)
@@ -110,7 +113,17 @@ class World:
     # The parts that do the work
 
     def ask(self, request: Request) -> Received:
+        """A wish through the API."""
         return receive(self.stage.app, request)
+
+    def wish(self, **wish: Any) -> None:  # noqa: ANN401 - the fields of Request
+        """A new one, and what its visitor remembers of a hold."""
+        request = Request(f"key-{len(self.requests)}", **wish)
+        received = self.ask(request)
+        assert received.created
+        self.requests.append(request)
+        if request.kind is Kind.HOLD:
+            self.holds.append(replace(request, hold=received.hold))
 
     def commit(self, reference: str) -> None:
         """One run of the commit task."""
@@ -155,8 +168,11 @@ class World:
             SELECT 'proposal:' || id, 1 AS part, id FROM proposals
             WHERE state NOT IN ('settled', 'refused') OR NOT %(undone)s
             UNION ALL
-            SELECT 'write:' || w.id, 2, w.id FROM writes w JOIN calendars c ON c.id = w.calendar_id
-            WHERE (w.state = 'due' OR NOT %(undone)s) AND c.role <> 'master'
+            SELECT 'write:' || id, 2, id FROM writes
+            WHERE (state = 'due' OR NOT %(undone)s) AND action IN ('copy', 'mark')
+            UNION ALL
+            SELECT 'hold:' || id, 3, id FROM proposals
+            WHERE kind = 'hold' AND (id IN (SELECT held_by FROM slots) OR NOT %(undone)s)
             ORDER BY 2, 3
         """
         return [row[0] for row in self.stage.rows(query, undone=undone_only)]
