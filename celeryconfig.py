@@ -76,11 +76,11 @@ worker_redirect_stdouts = False
 beat_scheduler = "workers.scheduler:PostgresScheduler"
 beat_max_loop_interval = 2  # seconds until an operator's change is noticed
 
-# --- What every worker can run; its queues (-Q) decide what it does.
+# --- What every worker can run; its queues (-Q) decide what it does. Only the commit worker loads the commit engine (P3):
+# it is started with ``--include workers.commit``, and any other that tries is stopped (workers/walls.py).
 include = [
     "workers.new_appointments",
     "workers.cancellations",
     "workers.updates",
-    "workers.commit",
     "workers.upkeep",
 ]

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from providers.google.client import GoogleCredentials, GoogleService
 from providers.outlook.client import OutlookCredentials, OutlookService
-from providers.transport import no_guard
+from providers.transport import no_guard, nobody
 from sync.domain import CalendarRef
 from sync.errors import NotFound
 from sync.ports import CalendarAdapter, CalendarReader, CalendarWriter
@@ -36,13 +36,18 @@ class Credentials:
     google: GoogleCredentials | None = None
 
 
-def connect(credentials: Credentials, *, guard: Callable[[], None] = no_guard) -> Registry:
-    """A service for every vendor that has credentials. Connects to nothing yet."""
+def connect(
+    credentials: Credentials, *, guard: Callable[[], None] = no_guard, refused: Callable[[str], None] = nobody
+) -> Registry:
+    """A service for every vendor that has credentials. Connects to nothing yet.
+
+    ``guard`` is asked before every request; ``refused`` hears of every write that a vendor forbids this credential set.
+    """
     services: dict[str, Service] = {}
     if credentials.outlook is not None:
-        services[Provider.OUTLOOK] = OutlookService(credentials.outlook, guard=guard)
+        services[Provider.OUTLOOK] = OutlookService(credentials.outlook, guard=guard, refused=refused)
     if credentials.google is not None:
-        services[Provider.GOOGLE] = GoogleService(credentials.google, guard=guard)
+        services[Provider.GOOGLE] = GoogleService(credentials.google, guard=guard, refused=refused)
     return Registry(services)
 
 

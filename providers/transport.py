@@ -79,8 +79,15 @@ def no_guard() -> None:
     """Let every request through."""
 
 
+def nobody(_call: str) -> None:
+    """Tell nobody."""
+
+
 class Transport:
-    """Requests to one vendor for one account. One ``requests.Session`` per thread, since sessions are not thread-safe."""
+    """Requests to one vendor for one account. ``refused`` hears of every write that the vendor forbids this credential.
+
+    One ``requests.Session`` per thread, since sessions are not thread-safe.
+    """
 
     def __init__(
         self,
@@ -89,12 +96,14 @@ class Transport:
         auth: TokenAuth,
         classify: Classify,
         guard: Callable[[], None] = no_guard,
+        refused: Callable[[str], None] = nobody,
         timeout: tuple[float, float] = (CONNECT_SECONDS, READ_SECONDS),
     ) -> None:
         self._vendor = vendor
         self._auth = auth
         self._classify = classify
         self._guard = guard
+        self._refused = refused
         self._timeout = timeout
         self._local = threading.local()
 
@@ -201,6 +210,8 @@ class Transport:
         if isinstance(error, ProviderUnavailable) and method != "GET":
             # The vendor may have stored the write before it failed to say so.
             error = WriteOutcomeUnknown(str(error))
+        if isinstance(error, Forbidden) and method != "GET":
+            self._refused(f"{method} {route} at {self._vendor}")
         if error is not None:
             raise error
         return Answer(response.status_code, response.headers, body or {})

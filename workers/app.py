@@ -6,7 +6,7 @@ import contextlib
 import functools
 import os
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from sync.errors import WatertightError
 from sync.failures import open_alert, record_dead_letter
 from workers import observability
 from workers.settings import Settings, SettingsError, load
+from workers.walls import forbid_engine, reporter
 from workers.wiring import Runtime, build, build_committing
 
 HEARTBEATS = "heartbeats"
@@ -88,6 +89,18 @@ def _runtime(_pid: int) -> Runtime:
 @functools.cache
 def _committing_runtime(_pid: int) -> Runtime:
     return build_committing(settings())
+
+
+@signals.celeryd_init.connect
+def _guard_engine(*, options: Mapping[str, Any] | None = None, **_: object) -> None:
+    """Only a worker that was told to include the commit task may load its engine."""
+    if "workers.commit" not in ((options or {}).get("include") or ()):
+        forbid_engine(reporter(runtime().sessions))
+
+
+@signals.beat_init.connect
+def _guard_beat(**_: object) -> None:
+    forbid_engine(reporter(runtime().sessions))
 
 
 @signals.setup_logging.connect

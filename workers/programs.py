@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from workers.app import HEARTBEATS
 from workers.embedded import Stack
 from workers.settings import Settings
@@ -45,7 +47,7 @@ class Address:
 
 
 def environment(settings: Settings, stack: Stack) -> dict[str, str]:
-    """What every child is told: where things are, and the periods. Who may commit is told to the commit worker alone."""
+    """What every child is told: where things are, and the periods. What may write is told to the commit worker alone."""
     told = {
         "STATE_DIR": str(settings.state_dir.resolve()),
         "DATABASE_URL": stack.database_url,
@@ -60,9 +62,22 @@ def environment(settings: Settings, stack: Stack) -> dict[str, str]:
         told[name.upper()] = getattr(settings, name) or ""
     for name in ("google_service_account_file", "google_base_url", "google_token_uri"):
         told[name.upper()] = str(getattr(settings, name) or "")
-    if settings.outlook_client_secret is not None:
-        told["OUTLOOK_CLIENT_SECRET"] = settings.outlook_client_secret.get_secret_value()
+    told["OUTLOOK_CLIENT_SECRET"] = _plain(settings.outlook_client_secret)
+    told |= dict.fromkeys(_may_write(settings), "")
     return {f"WATERTIGHT_{name}": value for name, value in told.items()}
+
+
+def _may_write(settings: Settings) -> dict[str, str]:
+    """The credential sets that may write calendars; empty where none is set apart."""
+    return {
+        "OUTLOOK_COMMIT_CLIENT_ID": settings.outlook_commit_client_id or "",
+        "OUTLOOK_COMMIT_CLIENT_SECRET": _plain(settings.outlook_commit_client_secret),
+        "GOOGLE_COMMIT_SERVICE_ACCOUNT_FILE": str(settings.google_commit_service_account_file or ""),
+    }
+
+
+def _plain(secret: SecretStr | None) -> str:
+    return secret.get_secret_value() if secret is not None else ""
 
 
 def emulator(provider: str, *, address: Address, settings: Settings) -> Program:
@@ -82,9 +97,11 @@ def workers(settings: Settings, stack: Stack, env: dict[str, str]) -> list[Progr
         for queue in ("new", "cancel", "update")
     ]
     upkeep = _worker("upkeep", settings, env, "--pool", "threads", "--concurrency", "2")
-    committing = {**env, "WATERTIGHT_COMMIT_DATABASE_URL": stack.commit_database_url}
+    told = {"COMMIT_DATABASE_URL": stack.commit_database_url, **_may_write(settings)}
+    committing = env | {f"WATERTIGHT_{name}": value for name, value in told.items()}
     processes = str(settings.commit_processes)
-    commit = _worker("commit", settings, committing, "--pool", "prefork", "--concurrency", processes)
+    options = ("--include", "workers.commit", "--pool", "prefork", "--concurrency", processes)
+    commit = _worker("commit", settings, committing, *options)
     return [commit, *jobs, upkeep]
 
 

@@ -20,6 +20,7 @@ from sync.detect import Horizon
 SECRETS_DIR = Path("/run/secrets")
 RUN_FILE = "run.json"
 EMULATED_SECRET = "emulated"  # noqa: S105 - opens nothing but our own emulator
+EMULATED_READER = "watertight-reader"  # the emulator gives such a client no right to write
 EMULATED_KEY_FILE = "google-service-account.json"
 
 
@@ -90,7 +91,9 @@ class Settings(BaseSettings):
     outlook_login_url: str = "https://login.microsoftonline.com"
 
     google_service_account_file: File = None
-    google_commit_service_account_file: File = Field(default=None, description="as for Outlook")
+    google_commit_service_account_file: File = Field(
+        default=None, description="as for Outlook; the set above then asks for tokens that cannot write"
+    )
     google_base_url: str = "https://www.googleapis.com/calendar/v3"
     google_token_uri: str = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
 
@@ -144,7 +147,9 @@ class Settings(BaseSettings):
         """The set for every process but the commit worker: reading rights suffice."""
         return Credentials(
             outlook=self._outlook(self.outlook_client_id, self.outlook_client_secret),
-            google=self._google(self.google_service_account_file),
+            google=self._google(
+                self.google_service_account_file, read_only=self.google_commit_service_account_file is not None
+            ),
         )
 
     def writing_credentials(self) -> Credentials:
@@ -173,7 +178,7 @@ class Settings(BaseSettings):
             login_url=self.outlook_login_url,
         )
 
-    def _google(self, key_file: Path | None) -> GoogleCredentials | None:
+    def _google(self, key_file: Path | None, *, read_only: bool = False) -> GoogleCredentials | None:
         if key_file is None:
             return None
         try:
@@ -181,7 +186,12 @@ class Settings(BaseSettings):
         except (OSError, ValueError) as error:
             cause = error.strerror if isinstance(error, OSError) else "not JSON"
             raise SettingsError(f"WATERTIGHT_GOOGLE_SERVICE_ACCOUNT_FILE: {key_file}: {cause}") from None
-        return GoogleCredentials(service_account=key, base_url=self.google_base_url, token_uri=self.google_token_uri)
+        return GoogleCredentials(
+            service_account=key,
+            base_url=self.google_base_url,
+            token_uri=self.google_token_uri,
+            read_only=read_only,
+        )
 
 
 def load() -> Settings:
@@ -203,14 +213,17 @@ def with_emulators(settings: Settings, urls: Mapping[str, str]) -> Settings:
     if url := urls.get("outlook"):
         update |= {
             "outlook_tenant_id": "watertight",
-            "outlook_client_id": "watertight",
+            "outlook_client_id": EMULATED_READER,
             "outlook_client_secret": SecretStr(EMULATED_SECRET),
+            "outlook_commit_client_id": "watertight",
+            "outlook_commit_client_secret": SecretStr(EMULATED_SECRET),
             "outlook_base_url": f"{url}/v1.0",
             "outlook_login_url": url,
         }
     if url := urls.get("google"):
         update |= {
             "google_service_account_file": settings.state_dir.resolve() / EMULATED_KEY_FILE,
+            "google_commit_service_account_file": settings.state_dir.resolve() / EMULATED_KEY_FILE,
             "google_base_url": f"{url}/calendar/v3",
             "google_token_uri": f"{url}/token",
         }

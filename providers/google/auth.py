@@ -18,7 +18,8 @@ from google.oauth2 import service_account
 from providers.transport import CONNECT_SECONDS, READ_SECONDS, retry_after
 from sync.errors import CredentialRevoked, ProviderTimeout, ProviderUnavailable, RateLimited
 
-SCOPE = "https://www.googleapis.com/auth/calendar"
+WRITING = "https://www.googleapis.com/auth/calendar"
+READING = "https://www.googleapis.com/auth/calendar.readonly"
 
 _REFUSALS = frozenset({requests.codes.bad_request, requests.codes.unauthorized, requests.codes.forbidden})
 
@@ -26,9 +27,10 @@ _REFUSALS = frozenset({requests.codes.bad_request, requests.codes.unauthorized, 
 class SubjectToken:
     """The access token of one impersonated person; thread-safe, one request at a time for all threads."""
 
-    def __init__(self, key: Mapping[str, str], *, subject: str, token_uri: str) -> None:
+    def __init__(self, key: Mapping[str, str], *, subject: str, token_uri: str, scope: str = WRITING) -> None:
         self._key = {**key, "token_uri": token_uri}
         self._subject = subject
+        self._scope = scope
         self._lock = threading.Lock()
         self._credentials: service_account.Credentials | None = None
 
@@ -56,7 +58,7 @@ class SubjectToken:
     def _load(self) -> service_account.Credentials:
         load: Callable[..., service_account.Credentials] = service_account.Credentials.from_service_account_info
         try:
-            return load(self._key, scopes=[SCOPE], subject=self._subject)
+            return load(self._key, scopes=[self._scope], subject=self._subject)
         except ValueError as error:
             # The text of the error may quote the key.
             raise CredentialRevoked(

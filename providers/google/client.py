@@ -16,7 +16,7 @@ from urllib.parse import quote
 import structlog
 
 from providers.google.answers import DuplicateId, classify
-from providers.google.auth import SubjectToken
+from providers.google.auth import READING, WRITING, SubjectToken
 from providers.google.listing import ROUTE as EVENTS
 from providers.google.listing import EventList
 from providers.google.payloads import (
@@ -28,7 +28,7 @@ from providers.google.payloads import (
     parse_change,
     parse_event,
 )
-from providers.transport import Answer, Transport, no_guard
+from providers.transport import Answer, Transport, no_guard, nobody
 from sync.domain import (
     CalendarRef,
     Change,
@@ -65,19 +65,30 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class GoogleCredentials:
-    """A service account with domain-wide delegation. ``token_uri`` overrides the one inside the key."""
+    """A service account with domain-wide delegation. ``token_uri`` overrides the one inside the key.
+
+    With ``read_only`` only tokens that cannot write are asked for; the delegation must allow that scope too.
+    """
 
     service_account: dict[str, str] = field(repr=False)
     base_url: str = "https://www.googleapis.com/calendar/v3"
     token_uri: str = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
+    read_only: bool = False
 
 
 class GoogleService:
     """Hands out calendars; one token and one transport for each person, whichever threads ask."""
 
-    def __init__(self, credentials: GoogleCredentials, *, guard: Callable[[], None] = no_guard) -> None:
+    def __init__(
+        self,
+        credentials: GoogleCredentials,
+        *,
+        guard: Callable[[], None] = no_guard,
+        refused: Callable[[str], None] = nobody,
+    ) -> None:
         self._credentials = credentials
         self._guard = guard
+        self._refused = refused
         self._transports: dict[str, Transport] = {}
         self._lock = threading.Lock()
 
@@ -89,9 +100,12 @@ class GoogleService:
             known = self._transports.get(subject)
             if known is None:
                 auth = SubjectToken(
-                    self._credentials.service_account, subject=subject, token_uri=self._credentials.token_uri
+                    self._credentials.service_account,
+                    subject=subject,
+                    token_uri=self._credentials.token_uri,
+                    scope=READING if self._credentials.read_only else WRITING,
                 )
-                known = Transport("google", auth=auth, classify=classify, guard=self._guard)
+                known = Transport("google", auth=auth, classify=classify, guard=self._guard, refused=self._refused)
                 self._transports[subject] = known
             return known
 

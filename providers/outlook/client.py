@@ -17,7 +17,7 @@ from providers.outlook.moments import dump_instant
 from providers.outlook.paging import EndlessPages
 from providers.outlook.push import HEADERS, PREFER, PushChannels, require_no_content
 from providers.outlook.refusals import DuplicateKey, EventGone, classify
-from providers.transport import CONNECT_SECONDS, READ_SECONDS, Answer, Transport, no_guard
+from providers.transport import CONNECT_SECONDS, READ_SECONDS, Answer, Transport, no_guard, nobody
 from sync.domain import (
     CalendarRef,
     Change,
@@ -67,13 +67,19 @@ class OutlookService:
         credentials: OutlookCredentials,
         *,
         guard: Callable[[], None] = no_guard,
+        refused: Callable[[str], None] = nobody,
         timeout: tuple[float, float] = (CONNECT_SECONDS, READ_SECONDS),
         clock: Callable[[], datetime] = _utc_now,
     ) -> None:
         self._base_url = credentials.base_url.rstrip("/")
         self._clock = clock
         self._transport = Transport(
-            "outlook", auth=ClientCredentialFlow(credentials), classify=classify, guard=guard, timeout=timeout
+            "outlook",
+            auth=ClientCredentialFlow(credentials),
+            classify=classify,
+            guard=guard,
+            refused=refused,
+            timeout=timeout,
         )
 
     def calendar(self, ref: CalendarRef) -> OutlookCalendar:

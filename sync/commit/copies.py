@@ -18,6 +18,7 @@ from sync.commit.copy_order import CANCELLED_PREFIX, CopyOrder, Shown, marked
 from sync.commit.links import find_link, link_event, remember
 from sync.commit.notice import notice
 from sync.commit.outcome import Outcome, Written
+from sync.commit.settle import hold_on
 from sync.domain import REFUSED_PREFIX, EventDraft, RemoteEvent, RemoteId, Removal
 from sync.errors import Contention, NotFound, StaleVersion
 from sync.failures import resolve_alert
@@ -69,13 +70,16 @@ class CopyRun:
         order = self._order
         if order.shown is None:
             event = self._writer.create(draft, key=order.key)
-            if order.attempt == 1 or draft.is_shown_by(event):
-                return event  # else an earlier attempt made it, unheard, and appointment or event have changed since
+            if order.attempt == 1:
+                return event
+            # An earlier attempt may have made it, for an older state of the appointment, and may still be about to write:
+            # this version outdates whatever that one has seen.
             return self._writer.update(event.remote_id, draft, version=event.version)
         try:
             return self._writer.update(order.shown.remote_id, draft, version=order.shown.version)
         except (StaleVersion, NotFound):
             current = self._unless_edited(order.shown)
+            self._hold_on()
             return current and self._writer.update(current.remote_id, draft, version=current.version)
 
     def _hide(self) -> None:
@@ -90,6 +94,7 @@ class CopyRun:
             self._writer.delete(shown.remote_id, version=shown.version)
         except StaleVersion:
             current = self._reader.find_event(shown.remote_id)
+            self._hold_on()
             if current is not None:
                 self._writer.delete(current.remote_id, version=current.version)
 
@@ -123,6 +128,11 @@ class CopyRun:
             return None
         same = current.title.removeprefix(REFUSED_PREFIX) == shown.title.removeprefix(REFUSED_PREFIX)
         return current if same else None
+
+    def _hold_on(self) -> None:
+        """The version that a write names is either the ledger's or was read under this lease: a late worker has neither."""
+        with transaction(self._sessions) as session:
+            hold_on(session, self._order.write_id, self._order.fence)
 
     def _remember(self, change: RemoteEvent | Removal) -> None:
         with transaction(self._sessions) as session:

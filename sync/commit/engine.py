@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import update
+from sqlalchemy.orm import Session
 
 from models.ledger import Write
 from models.proposals import Proposal
@@ -21,9 +22,9 @@ from sync.commit.holds import release_expired
 from sync.commit.master import Blocked, Master
 from sync.commit.order import Order
 from sync.commit.outcome import Outcome, Skipped, Snoozed
-from sync.commit.settle import progress, refuse, settle
+from sync.commit.settle import hold_on, progress, refuse, settle
 from sync.domain import Kind, Reason, RemoteEvent, RemoteId
-from sync.errors import Contention, Malformed, NeedsHuman, Permanent, Rejected, WatertightError
+from sync.errors import Contention, Forbidden, Malformed, NeedsHuman, Permanent, Rejected, WatertightError
 from sync.failures import Severity, open_alert, record_dead_letter
 from sync.ports import Calendars
 from sync.retry import RetryIn, RetryPolicy
@@ -130,7 +131,7 @@ class CommitEngine:
         try:
             event = master.write(clear)
         except Permanent as error:  # after a check in this very attempt, a plain "no" means that nothing was written
-            self._tell(order.master.id, f"proposal:{order.proposal_id}", error, attempts=order.attempt)
+            self._tell(order.master.id, order, error)
             return Blocked(Reason.REJECTED, {"step": "write", "code": error.code})
         cross(Boundary.WROTE)
         written = event.remote_id if event is not None else order.remote_id
@@ -141,6 +142,8 @@ class CommitEngine:
     def _refuse(self, order: Order, master: Master, blocked: Blocked) -> Outcome:
         """The refusal is certain before anything is undone: whoever resumes goes on undoing, and never says yes after all."""
         if blocked.event is None:
+            if order.phase == "checked":
+                master.outdate()
             return self._record_refusal(order, blocked.reason, evidence=blocked.evidence)
         self._progress(
             order, "undone", reason=blocked.reason.value, evidence=blocked.evidence, remote_id=blocked.event.remote_id
@@ -174,7 +177,7 @@ class CommitEngine:
         decision = self._policy.decide(error, attempt=order.attempt, rand=self._rand())
         if isinstance(decision, RetryIn):
             return self._snooze(order.write_id, order.fence, seconds=decision.seconds, error=error)
-        self._tell(order.master.id, f"proposal:{order.proposal_id}", error, attempts=order.attempt)
+        self._tell(order.master.id, order, error)
         with transaction(self._sessions) as session:
             if order.kind is Kind.HOLD or session.get_one(Proposal, order.proposal_id).state == "claimed":
                 evidence = {"step": "check", "code": error.code, "attempts": order.attempt}
@@ -199,8 +202,8 @@ class CommitEngine:
             )
             seconds = decision.seconds if isinstance(decision, RetryIn) else PARKED_SECONDS
             snooze_proposal(session, proposal, seconds=seconds)
-        if not isinstance(decision, RetryIn):
-            self._tell(order.calendar.id, f"proposal:{order.proposal_id}", error, attempts=attempt)
+            if not isinstance(decision, RetryIn):
+                _keep(session, order.calendar.id, f"proposal:{order.proposal_id}", error, attempts=attempt)
         return Snoozed(seconds, error.code)
 
     def _write(self, write_id: int) -> Outcome:
@@ -220,7 +223,7 @@ class CommitEngine:
         decision = self._policy.decide(error, attempt=order.attempt, rand=self._rand())
         if isinstance(decision, RetryIn):
             return self._snooze(order.write_id, order.fence, seconds=decision.seconds, error=error)
-        self._tell(order.calendar.id, f"write:{order.write_id}", error, attempts=order.attempt)
+        self._tell(order.calendar.id, order, error)
         # A vendor also refuses the key of an event that a person deleted before we heard of it: start afresh later.
         fresh = {"key": uuid.uuid4().hex} if isinstance(error, Rejected) else {}
         return self._snooze(order.write_id, order.fence, seconds=PARKED_SECONDS, error=error, **fresh)
@@ -241,9 +244,21 @@ class CommitEngine:
         cross(Boundary.SNOOZED)
         return Snoozed(seconds, error.code) if held is not None else Skipped("in another worker's hands")
 
-    def _tell(self, calendar_id: int, reference: str, error: WatertightError, *, attempts: int) -> None:
-        severity: Severity = "critical" if isinstance(error, NeedsHuman) else "warning"
-        detail = {"calendar": calendar_id, "reference": reference}
+    def _tell(self, calendar_id: int, order: Order | CopyOrder, error: WatertightError) -> None:
+        """Keep what went wrong and alert people.
+
+        Raises:
+            Contention: another worker took over, and will see for itself.
+        """
+        reference = f"proposal:{order.proposal_id}" if isinstance(order, Order) else f"write:{order.write_id}"
         with transaction(self._sessions) as session:
-            record_dead_letter(session, TASK, reference=reference, error=error, attempts=attempts)
-            open_alert(session, f"commit:{calendar_id}", code=error.code, severity=severity, detail=detail)
+            hold_on(session, order.write_id, order.fence)
+            _keep(session, calendar_id, reference, error, attempts=order.attempt)
+
+
+def _keep(session: Session, calendar_id: int, reference: str, error: WatertightError, *, attempts: int) -> None:
+    """One dead letter, one alert. A credential that may not write is the wrong one: nobody but a person can change that."""
+    severity: Severity = "critical" if isinstance(error, NeedsHuman | Forbidden) else "warning"
+    detail = {"calendar": calendar_id, "reference": reference}
+    record_dead_letter(session, TASK, reference=reference, error=error, attempts=attempts)
+    open_alert(session, f"commit:{calendar_id}", code=error.code, severity=severity, detail=detail)

@@ -8,7 +8,7 @@ from typing import Any
 
 from sync.commit.order import Order, evidence_of
 from sync.conflicts import Own, find_blockers
-from sync.domain import Interval, Kind, Reason, RemoteEvent, RemoteId
+from sync.domain import EventDraft, Interval, Kind, Reason, RemoteEvent, RemoteId
 from sync.errors import StaleVersion
 from sync.ports import Calendars
 
@@ -100,6 +100,20 @@ class Master:
             self._writer.delete(remote_id, version=event.version)
         elif event.interval == self._order.interval:
             self._writer.update(remote_id, self._order.draft_before(), version=event.version)
+
+    def outdate(self) -> None:
+        """Give the event that was to be moved a new version, unchanged.
+
+        Whoever had this order before, and may still be about to write, is then refused by the vendor.
+
+        Raises:
+            StaleVersion: somebody changed it this moment; read again.
+        """
+        order = self._order
+        event = self._reader.find_event(order.remote_id) if order.kind is Kind.MOVE and order.remote_id else None
+        if event is not None:
+            same = EventDraft(event.interval, event.title, blocks=event.blocks)
+            self._writer.update(event.remote_id, same, version=event.version)
 
     def _check_time(self) -> Clear | Blocked:
         order = self._order

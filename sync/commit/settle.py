@@ -31,16 +31,25 @@ def progress(session: Session, order: Order, *, state: str, **values: Any) -> No
         Contention: another worker took over (the fence moved on); nothing was changed.
     """
     _lock(session, order)  # as every claim has it: else the two lock proposal and write in opposite order
+    hold_on(session, order.write_id, order.fence, **values)
+    session.execute(update(Proposal).where(Proposal.id == order.proposal_id).values(state=state))
+
+
+def hold_on(session: Session, write_id: int, fence: int, **values: Any) -> None:  # noqa: ANN401 - columns of Write
+    """Take the lease anew, if this worker still holds it.
+
+    Raises:
+        Contention: another worker took over (the fence moved on); nothing was changed.
+    """
     held = session.execute(
         update(Write)
-        .where(Write.id == order.write_id, Write.fence == order.fence, Write.state == "due")
+        .where(Write.id == write_id, Write.fence == fence, Write.state == "due")
         .values(**values, leased_until=func.clock_timestamp() + timedelta(seconds=LEASE_SECONDS))
         .returning(Write.id)
     ).one_or_none()
     if held is None:
-        message = f"write {order.write_id}: fence {order.fence} is no longer the newest"
+        message = f"write {write_id}: fence {fence} is no longer the newest"
         raise Contention(message)
-    session.execute(update(Proposal).where(Proposal.id == order.proposal_id).values(state=state))
 
 
 def settle(session: Session, order: Order, event: RemoteEvent | None) -> Accepted:

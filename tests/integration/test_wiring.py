@@ -16,9 +16,9 @@ from models.session import refuse_inside_transaction, transaction
 from sync.domain import CalendarId, CalendarRef, EventDraft, Interval, RemoteId, Role, WriteKey
 from sync.errors import MasterCheckBypassed
 from sync.ports import CalendarWriter
-from workers import wiring
 from workers.embedded import EmbeddedPostgres
 from workers.settings import Settings
+from workers.walls import RefusingWriter, process_name
 from workers.wiring import Runtime, build, build_committing
 
 REF = CalendarRef(CalendarId(7), "dana", "google", "dana@example.test", Role.MASTER, "America/Chicago")
@@ -61,13 +61,14 @@ def test_a_write_outside_the_commit_task_fails_and_opens_one_critical_alert_each
     assert {(one["code"], one["severity"], one["times"]) for one in alerts} == {
         ("master_check_bypassed", "critical", 2)
     }
-    assert sorted(one["cause"] for one in alerts) == ["bypass:create:7", "bypass:delete:7", "bypass:update:7"]
+    calls_made = [f"{name} on calendar 7" for name in ("create", "delete", "update")]
+    assert sorted(one["cause"] for one in alerts) == [f"bypass:{process_name()}:{call}" for call in calls_made]
     assert "Secret cellar" not in str(alerts)
 
 
 def test_the_refusing_writer_has_every_method_of_the_port() -> None:
     port = {name for name in vars(CalendarWriter) if not name.startswith("_")}
-    assert {name for name in vars(wiring.RefusingWriter) if not name.startswith("_")} == port
+    assert {name for name in vars(RefusingWriter) if not name.startswith("_")} == port
 
 
 @pytest.mark.parametrize("table", ["slots", "appointments", "writes", "decisions"])
@@ -95,7 +96,7 @@ def test_the_commit_process_gets_the_real_writer(settings: Settings) -> None:
     )
     for make, is_refusing in ((build, True), (build_committing, False)):
         writer = make(emulated).calendars.writer(replace(REF, provider="outlook"))
-        assert isinstance(writer, wiring.RefusingWriter) == is_refusing
+        assert isinstance(writer, RefusingWriter) == is_refusing
 
 
 def test_nothing_connects_before_it_is_used(settings: Settings) -> None:

@@ -23,6 +23,7 @@ from sync.errors import Malformed, NotFound
 from workers import observability
 from workers.app import runtime, settings
 from workers.nudge import nudge
+from workers.walls import forbid_engine, reporter
 from workers.web import problems
 
 BIGGEST = 2**63 - 1  # of a bigint
@@ -85,6 +86,7 @@ class ProposalAnswer(BaseModel):
 def serve() -> FastAPI:
     """What the web server runs: the application, and its logs like everybody else's."""
     observability.configure(settings().log_level)
+    forbid_engine(reporter(_sessions()))
     return create_app()
 
 
