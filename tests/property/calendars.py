@@ -60,10 +60,11 @@ class WatchedCalendar(MemoryCalendar):
         self.unread_removals: set[RemoteId] = set()
 
     def revive(self, remote_id: RemoteId) -> None:
-        """A person takes an event out of the bin again; from then on it is theirs."""
+        """A person takes an event out of the bin again; one of ours is from then on theirs as much as ours."""
         last = self.lost[remote_id]
         self.put(last.interval, last.title, remote_id=remote_id, blocks=last.blocks, key=last.key)
-        self.rows[remote_id].created_by = "human"
+        if self.made_by_us(remote_id):
+            self.rows[remote_id].created_by = "both"
 
     def remove(self, remote_id: RemoteId) -> None:
         state = self.rows[remote_id].state
@@ -79,6 +80,9 @@ class WatchedCalendar(MemoryCalendar):
     def live(self, remote_id: RemoteId) -> RemoteEvent | None:
         row = self.rows.get(remote_id)
         return row.state if row is not None and isinstance(row.state, RemoteEvent) else None
+
+    def made_by_people(self, remote_id: RemoteId) -> bool:
+        return self.rows[remote_id].created_by == "human"
 
     def made_by_us(self, remote_id: RemoteId) -> bool:
         return self.rows[remote_id].created_by == "api"
@@ -105,13 +109,13 @@ class WatchedCalendar(MemoryCalendar):
         event = super().update(remote_id, draft, version=version)
         if before is not None and before.interval != event.interval:
             self._took_time(event, key=None)
-            if not self.made_by_us(remote_id):
+            if self.made_by_people(remote_id):
                 self.watch.trespasses.append(Trespass(self.name, remote_id, "moved"))
         return event
 
     def delete(self, remote_id: RemoteId, *, version: str) -> None:
         self._check_allowed("delete")
-        if self.live(remote_id) is not None and not self.made_by_us(remote_id):
+        if self.live(remote_id) is not None and self.made_by_people(remote_id):
             self.watch.trespasses.append(Trespass(self.name, remote_id, "deleted"))
         super().delete(remote_id, version=version)
 

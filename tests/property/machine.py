@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
-from sync.domain import Job
+from sync.domain import Interval, Job
 from sync.errors import Malformed
 from sync.intake import Request
 from tests.property.people import NUMBERS, PICKS, Deed, anything
 from tests.property.surroundings import JOBS, Surroundings
-from tests.property.world import LEASE_SECONDS
+from tests.property.world import GRID_MINUTES, LEASE_SECONDS
 
 CROSSINGS = st.integers(1, 12)
+SLEEPS = st.sampled_from([1, 3, 4, 5, 6, 7, 8, 9, 9, 9, 10, 11])  # the ninth of a booking: verified, not yet settled
 ORDERS = st.permutations(list(Job))
+WHEN = st.sampled_from(["before", "after"])
 STEPS_BETWEEN_RESTS = 20
 
 
@@ -106,7 +109,7 @@ class Watertight(Surroundings):
 
     @rule(
         pick=PICKS,
-        crossing=CROSSINGS,
+        crossing=SLEEPS,
         meanwhile=st.lists(anything, max_size=2),
         look=st.booleans(),
         times=st.integers(0, 2),
@@ -132,6 +135,18 @@ class Watertight(Surroundings):
         with self._mortal(), self.world.sleeping(crossing, others):
             self.world.commit(reference)
         self._count("commit sleeps")
+
+    @rule(pick=PICKS, later=st.integers(-1, 1), method=st.sampled_from(["create", "update"]), when=WHEN)
+    def somebody_is_quicker(self, pick: int, later: int, method: str, when: str) -> None:
+        """A person takes the time on the master that a wish is about to get, just before or just after our own write."""
+        if wishes := self.world.open_wishes():
+            reference, master, wanted = wishes[pick % len(wishes)]
+            quarter = later * timedelta(minutes=GRID_MINUTES)
+            theirs = Interval(wanted.start + quarter, wanted.end + quarter)
+            master.on(method, lambda: master.put(theirs, "Quicker"), after=when)
+            with self._mortal():
+                self.world.commit(reference)
+        self._count("quicker")
 
     @rule(agent=st.integers(0, 1), order=ORDERS)
     def a_minute_goes_by(self, agent: int, order: list[Job]) -> None:

@@ -177,6 +177,17 @@ class World:
         """
         return [row[0] for row in self.stage.rows(query, undone=undone_only)]
 
+    def open_wishes(self) -> list[tuple[str, WatchedCalendar, Interval]]:
+        """Undecided wishes for time, with the master on which they want it."""
+        query = """
+            SELECT p.id, a.slug, p.starts_at, p.ends_at FROM proposals p JOIN agents a ON a.id = p.agent_id
+            WHERE p.state NOT IN ('settled', 'refused') AND p.kind <> 'cancel' ORDER BY p.id
+        """
+        return [
+            (f"proposal:{number}", self.calendars.of(f"{slug}-master"), Interval(start, end))
+            for number, slug, start, end in self.stage.rows(query)
+        ]
+
     def tally(self) -> None:
         """Count what was decided, so that a run can show that it was about something."""
         query = """
