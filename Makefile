@@ -1,6 +1,6 @@
 # Everything a person or CI runs. GNU make 3.81 or newer and a python3 of at least 3.11 are all it needs.
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo up test lint bench lock clean
+.PHONY: help install install-dev demo up test nightly replay lint bench lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,6 +14,8 @@ PIP_TOOLS := pip-tools==7.6.2
 # bash counts its own SECONDS: only what was said to this make (or exported to it) counts here.
 ASKED_SECONDS := $(if $(filter command environment,$(firstword $(origin SECONDS))),$(SECONDS))
 DEMO_OPTIONS := $(if $(ASKED_SECONDS),--seconds '$(ASKED_SECONDS)') $(if $(JSON),--json)
+
+STATE_MACHINE = WATERTIGHT_PROFILE='$(or $(PROFILE),nightly)' WATERTIGHT_SEED='$(or $(SEED),1)'
 
 help:  ## show these lines
 	@awk -F ':.*##' '/^[a-z-]+:.*##/ {printf "make %-12s%s\n", $$1, $$2}' Makefile
@@ -30,6 +32,13 @@ up: $(RUNTIME)  ## start everything here: database, broker, emulators, workers, 
 
 test: lint  ## all that CI runs: lint, then every test (PYTEST_WORKERS=2, ARGS=...)
 	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup $(ARGS)
+
+# Two halves beside each other: make nightly STEPS=50000, and the same with SEED=100001.
+nightly: $(DEV)  ## the state machine for long (STEPS=100000, SEED=1: the first of as many seeds as it takes)
+	@$(STATE_MACHINE) WATERTIGHT_STEPS='$(or $(STEPS),100000)' $(BIN)/python -m pytest tests/property -n 0 -s $(ARGS)
+
+replay: $(DEV)  ## the one round of the state machine that a failure names (SEED=1, PROFILE=nightly)
+	@$(STATE_MACHINE) WATERTIGHT_STEPS=1 $(BIN)/python -m pytest tests/property -n 0 -s $(ARGS)
 
 lint: $(DEV)  ## ruff, its formatter, mypy and the import contracts
 	@$(BIN)/ruff check .
