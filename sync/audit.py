@@ -181,11 +181,14 @@ def _not_carried(shown: Shown, bookings: Iterable[Booking]) -> Iterator[Finding]
 
 
 def _unknown_copies(shown: Shown, bookings: Iterable[Booking]) -> Iterator[Finding]:
-    """Events that we made and no appointment has; one with the time of an appointment is its double."""
+    """Events that we made and no appointment has; one with the time of an appointment is its double.
+
+    One that a person has set free on their main calendar, which cancelled the appointment, stays there as they left it.
+    """
     bookings = [booking for booking in bookings if booking.agent == shown.calendar.agent]
     carried = _carried(shown, bookings)
     for event in shown.events:
-        if event.remote_id in shown.ours and event.remote_id not in carried:
+        if event.blocks and event.remote_id in shown.ours and event.remote_id not in carried:
             doubled = tuple(booking.id for booking in bookings if booking.interval == event.interval)
             what = "doubled" if doubled else "stray"
             yield Finding(what, shown.calendar.id, event.interval, doubled, (event.remote_id,))

@@ -83,11 +83,15 @@ def link_origin(session: Session, proposal: Proposal, appointment: Appointment) 
     if proposal.calendar_id is None or proposal.remote_id is None:
         return
     link = find_link_of(session, proposal.calendar_id, proposal.remote_id)
+    row = session.get(Sighting, (proposal.calendar_id, proposal.remote_id))
     if proposal.kind == Kind.CANCEL:
         if link is not None:
-            link.gone = True
+            # A copy of ours that a person only set free is still there, and must go; what is theirs, or on their main
+            # calendar, stays as they left it.
+            stays = link.ours and proposal.origin != "master" and row is not None and not row.deleted
+            link.gone = not stays
         return
-    wanted, row = wanted_of(proposal), session.get(Sighting, (proposal.calendar_id, proposal.remote_id))
+    wanted = wanted_of(proposal)
     if link is None or link.appointment_id != appointment.id:
         link = _relink(session, proposal.calendar_id, appointment, old=link)
     link.remote_id, link.version, link.gone = proposal.remote_id, proposal.remote_version or "", False
