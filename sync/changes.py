@@ -43,6 +43,11 @@ class Seen:
         """Whether its owner wants the time: it is busy, or free only because we marked it as refused."""
         return not self.deleted and (self.blocks or self.title.startswith(REFUSED_PREFIX))
 
+    @property
+    def insists(self) -> bool:
+        """Whether we marked it as refused, which showed it as free, and its owner has made it busy again."""
+        return self.blocks and self.title.startswith(REFUSED_PREFIX)
+
 
 @dataclass(frozen=True, slots=True)
 class Agreed:
@@ -148,7 +153,10 @@ def _plan_cancelled(seen: Seen, known: Known, *, now: datetime) -> Kind | None: 
 
 
 def _plan_changed(seen: Seen, known: Known, *, now: datetime) -> Kind | None:
-    """A known, live event that differs from what was last agreed. A refused one is proposed again only for a new time."""
+    """A known, live event that differs from what was last agreed.
+
+    A refused one is proposed again only for a new time, or if its owner insists and makes it busy again.
+    """
     agreed = known.agreed.get(seen.remote_id)
     if agreed is None or not seen.wants_time or seen.interval is None or seen.remote_id in known.strays:
         return None
@@ -158,6 +166,8 @@ def _plan_changed(seen: Seen, known: Known, *, now: datetime) -> Kind | None:
         return None
     same_words = seen.title == agreed.title and seen.attendees == agreed.attendees
     settled_for_good = not (agreed.linked or agreed.open)
+    if settled_for_good and seen.insists:
+        return Kind.MOVE
     if seen.interval == agreed.interval and (same_words or settled_for_good):
         return None
     return Kind.MOVE

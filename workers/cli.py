@@ -13,12 +13,13 @@ from typing import Annotated, NoReturn
 
 import typer
 from psycopg import errors as refusals
+from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
-from models import listings, queries
-from models.agents import Calendar
+from models import history, listings, queries
+from models.agents import Agent, Calendar
 from models.migrate import upgrade
-from models.session import make_engine, transaction
+from models.session import database_now, make_engine, transaction
 from sync.domain import CalendarId
 from sync.errors import NotFound, WatertightError
 from sync.failures import resolve_alert
@@ -26,7 +27,7 @@ from workers import observability
 from workers.agents_file import read_agents, store_agents
 from workers.embedded import EmbeddedError
 from workers.emulate import PROVIDERS, serve
-from workers.listing import AsJson, show, show_calendars, show_story
+from workers.listing import AsJson, read_instant, show, show_calendars, show_past, show_story
 from workers.manual import JobName, run_by_hand
 from workers.settings import Settings, SettingsError, load
 from workers.supervisor import NotReady
@@ -160,8 +161,7 @@ def release(
     with transaction(_runtime().sessions) as session:
         calendar = session.get(Calendar, calendar_id, with_for_update=True)
         if calendar is None:
-            message = f"no calendar {calendar_id}"
-            raise NotFound(message)
+            raise NotFound(f"no calendar {calendar_id}")
         calendar.stopped_code = None
         resolve_alert(session, f"stopped:{calendar_id}")
     _line("watertight", f"calendar {calendar_id} is released")
@@ -196,10 +196,28 @@ def explain(
     """Why a proposal was decided as it was: what was read, when, and what was in the way."""
     with transaction(_runtime().sessions) as session:
         story = queries.find_proposal(session, proposal)
+        changes = history.list_changes(session, f"proposal:{proposal}", f"hold:{proposal}")
     if story is None:
-        message = f"no proposal {proposal}"
-        raise NotFound(message)
-    show_story(story, as_json=json)
+        raise NotFound(f"no proposal {proposal}")
+    show_story(story, changes, as_json=json)
+
+
+@app.command("history")
+def show_history(
+    agent: Annotated[str, typer.Argument(metavar="AGENT", help="Whose calendar; see agents list.")],
+    at: Annotated[
+        str | None, typer.Option(metavar="INSTANT", help="With offset, such as 2027-03-08T15:00:00Z; without it, now.")
+    ] = None,
+    json: AsJson = False,  # noqa: FBT002 - a command-line flag
+) -> None:
+    """An agent's calendar as the ledger had it at a past instant, rebuilt from the log of changes."""
+    with transaction(_runtime().sessions) as session:
+        agent_id = session.scalar(select(Agent.id).where(Agent.slug == agent))
+        if agent_id is None:
+            raise NotFound(f"no agent {agent!r}")
+        instant = read_instant(at) if at else database_now(session)
+        past = history.calendar_as_of(session, agent_id, instant)
+    show_past(past, as_json=json)
 
 
 @failures.command("list")

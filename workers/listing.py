@@ -15,9 +15,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from models.history import Change, PastCalendar
 from models.listings import CalendarRecord
 from models.queries import ProposalRecord
 from sync.domain import Job
+from sync.errors import Malformed
 
 PIPED_WIDTH = 240
 
@@ -78,10 +80,48 @@ def _console() -> Console:
     return Console(width=PIPED_WIDTH if piped else None, highlight=False, soft_wrap=False)
 
 
-def show_story(story: ProposalRecord, *, as_json: bool) -> None:
-    """One proposal from wish to decision."""
+def read_instant(value: str) -> datetime:
+    """What a person typed.
+
+    Raises:
+        Malformed: not an instant, or one without offset.
+    """
+    try:
+        instant = datetime.fromisoformat(value)
+    except ValueError:
+        raise Malformed("at", f"{value!r} is not an instant such as 2027-03-08T15:00:00Z") from None
+    if instant.utcoffset() is None:
+        raise Malformed("at", "has neither zone nor offset")
+    return instant
+
+
+def show_past(past: PastCalendar, *, as_json: bool) -> None:
+    """Appointments, and time that was held for somebody."""
     if as_json:
-        _print_json(asdict(story))
+        _print_json(asdict(past))
+        return
+    rows = [
+        {
+            "from": one.starts_at,
+            "to": one.ends_at,
+            "what": f"appointment {one.id}",
+            "version": one.version,
+            "title": one.title,
+        }
+        for one in past.appointments
+    ]
+    rows += [
+        {"from": one.starts_at, "to": one.ends_at, "what": f"slot {one.id} held", "version": one.version, "title": ""}
+        for one in past.slots
+        if one.state == "held"
+    ]
+    show(sorted(rows, key=lambda row: str(row["from"])), as_json=False)
+
+
+def show_story(story: ProposalRecord, changes: Sequence[Change], *, as_json: bool) -> None:
+    """One proposal from wish to decision, and what it changed."""
+    if as_json:
+        _print_json({**asdict(story), "changes": [asdict(change) for change in changes]})
         return
     console = _console()
     console.print(
@@ -98,6 +138,15 @@ def show_story(story: ProposalRecord, *, as_json: bool) -> None:
             f"  write    {_write(write)}",
             markup=False,
         )
+    for change in changes:
+        console.print(f"  change   {_change(change)}", markup=False)
+
+
+def _change(change: Change) -> str:
+    """What was, and what is: only what differs."""
+    names = [name for name in change.after if name != "id"]
+    differs = ", ".join(f"{name} {_cell(change.before.get(name))} → {_cell(change.after[name])}" for name in names)
+    return f"{_cell(change.at)} {change.subject} {change.subject_id} for {change.actor}: {differs}"
 
 
 def _verdict(story: ProposalRecord) -> str:

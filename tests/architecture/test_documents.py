@@ -3,6 +3,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from sync.boundaries import Boundary
+
 ROOT = Path(__file__).parents[2]
 INVARIANTS = (ROOT / "docs" / "invariants.md").read_text(encoding="utf-8")
 
@@ -20,6 +22,13 @@ def test_every_named_test_exists() -> None:
     assert named
     missing = [f"{file}::{test}" for file, test in named if not _has(ROOT / file, test)]
     assert missing == []
+
+
+def test_every_place_to_die_at_is_explained() -> None:
+    """``job.claimed`` … ``job.cursor`` stands for what lies between."""
+    text = (ROOT / "docs" / "commit.md").read_text(encoding="utf-8")
+    between = {Boundary.JOB_READ, Boundary.JOB_STORING}
+    assert [boundary for boundary in Boundary if f"`{boundary}`" not in text and boundary not in between] == []
 
 
 def test_every_link_in_the_documents_leads_somewhere() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
+from sync.domain import Kind
 from sync.intake import Request, receive
 from tests.integration.commands import Answer, Commands, typed
 from tests.integration.world import World, at
@@ -21,6 +22,7 @@ COMMANDS = [
     "migrate",
     "sync",
     "explain",
+    "history",
     "agents",
     "calendars",
     "failures",
@@ -162,6 +164,7 @@ def test_a_database_that_is_not_migrated_says_so(
     ("command", "sentence"),
     [
         (["explain", "7"], "no proposal 7"),
+        (["history", "nobody"], "no agent 'nobody'"),
         (["sync", "UpdateSync", "--calendar", "7"], "no calendar 7"),
         (["sync", "UpdateSync"], "no calendars yet: watertight agents import FILE"),
         (["calendars", "release", "7"], "no calendar 7"),
@@ -185,6 +188,35 @@ def test_explain_shows_the_story(with_database: Commands, world: World) -> None:
     assert "accepted" in shown.out
     story = json.loads(with_database("explain", str(number), "--json").out)
     assert (story["state"], story["accepted"], story["agent"]) == ("settled", True, "dana")
+
+
+def test_explain_shows_what_the_proposal_changed(with_database: Commands, world: World) -> None:
+    number = world.ask(at(9))
+    world.settle()
+    shown = with_database("explain", str(number)).out
+    assert "slot 1 for api: state held → booked" in shown
+    assert "appointment 1 for api: " in shown
+    changes = json.loads(with_database("explain", str(number), "--json").out)["changes"]
+    assert [(one["subject"], one["cause"]) for one in changes] == [
+        ("slot", f"proposal:{number}"), ("slot", f"proposal:{number}"), ("appointment", f"proposal:{number}"),
+    ]  # fmt: skip
+
+
+def test_history_shows_a_calendar_as_it_was(with_database: Commands, world: World) -> None:
+    world.book(at(9), "Visit")
+    [(then,)] = world.sql("SELECT clock_timestamp()")
+    world.wish(Kind.CANCEL, appointment=world.appointments()[0].id)
+    world.settle()
+    assert with_database("history", "dana") == Answer(0, "none\n", "")
+    assert "Visit" in with_database("history", "dana", "--at", then.isoformat()).out
+    past = json.loads(with_database("history", "dana", "--at", then.isoformat(), "--json").out)
+    assert [(one["title"], one["state"]) for one in past["appointments"]] == [("Visit", "confirmed")]
+
+
+@pytest.mark.parametrize("instant", ["2027-03-08T15:00:00", "yesterday"])
+def test_history_asks_for_an_instant_with_its_offset(with_database: Commands, world: World, instant: str) -> None:
+    assert world.ids
+    assert_says(with_database("history", "dana", "--at", instant), "at: ")
 
 
 def test_explain_prints_markup_of_others_as_it_is(with_database: Commands, world: World) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sync.domain import Job, RemoteEvent
+from sync.domain import Job, Kind, RemoteEvent
 from sync.errors import WriteOutcomeUnknown
 from tests.integration.world import World, at, drag, shown
 
@@ -158,4 +158,36 @@ def test_two_people_wanting_one_hour_on_two_mirrors(world: World) -> None:
     world.quiesce()
     assert sorted(str(reason) for _, reason in world.reasons()) == ["accepted", "slot_taken"]
     assert len(world.master.events()) == 1
+    world.assert_in_step()
+
+
+def insist(world: World) -> None:
+    """The owner of a refused event makes it busy again."""
+    (refused,) = (event for event in world.mirror.events() if event.remote_id == "mine")
+    assert not refused.blocks
+    world.mirror.put(refused.interval, refused.title, remote_id="mine", blocks=True)
+
+
+def test_an_owner_who_insists_is_asked_about_again(world: World) -> None:
+    booked = world.book(at(10))
+    world.mirror.put(at(10), "Mine", remote_id="mine")
+    world.quiesce()
+    insist(world)
+    world.quiesce()
+    assert [reason for _, reason in world.reasons()] == ["accepted", "slot_taken", "slot_taken"]
+    world.assert_in_step()
+    world.wish(Kind.CANCEL, appointment=booked.id)
+    world.quiesce()
+    insist(world)
+    world.quiesce()
+    assert [(event.title, event.blocks) for event in world.mirror.events()] == [("Mine", True)]
+    world.assert_in_step()
+
+
+def test_a_copy_that_a_person_sets_free_is_cancelled_and_taken_off(world: World) -> None:
+    world.book(at(10))
+    copy = only(world)
+    world.mirror.put(copy.interval, copy.title, remote_id=copy.remote_id, blocks=False)
+    world.quiesce()
+    assert (world.booked(), world.mirror.events()) == ([], [])
     world.assert_in_step()
