@@ -1,0 +1,123 @@
+"""Guards that only matter when two workers believe in the same order: each alone is enough to fail one of these tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from models.ledger import Slot
+from models.session import lock_agents, transaction
+from sync.boundaries import Boundary, watched
+from sync.commit import slots
+from sync.commit.outcome import Skipped
+from sync.domain import Job, Kind
+from sync.errors import Contention
+from tests.integration.test_commit_crashes import Died
+from tests.integration.world import World, at, drag, shown
+
+
+def once(at_boundary: Boundary, act: Callable[[], object]) -> Callable[[Boundary], None]:
+    """Do something at the first passing of a boundary, and never again."""
+    passed: list[Boundary] = []
+
+    def see(boundary: Boundary) -> None:
+        if boundary is at_boundary and not passed:
+            passed.append(boundary)
+            act()
+
+    return see
+
+
+def die() -> None:
+    raise Died
+
+
+def test_who_settles_late_does_not_say_yes_to_what_another_is_taking_back(world: World) -> None:
+    """The second worker has seen a person's event and died before it had taken ours back; then the first one wakes up."""
+
+    def another() -> None:
+        world.master.put(at(10.5), "Human")
+        world.expire_leases()
+        with pytest.raises(Died), watched(once(Boundary.UNDOING, die)):
+            world.decide(proposal)
+
+    proposal = world.ask(at(10))
+    with watched(once(Boundary.VERIFIED, another)):
+        outcome = world.decide(proposal)
+    assert isinstance(outcome, Skipped)
+    world.expire_leases()
+    world.quiesce()
+    assert (world.reason(proposal), shown(world.master)) == ("master_busy", [at(10.5)])
+    world.assert_in_step()
+
+
+def test_a_move_that_was_refused_cannot_land_late(world: World) -> None:
+    """The first worker sleeps just before it writes; the second refuses; the vendor then refuses the first."""
+    appointment = world.book(at(10))
+
+    def another() -> None:
+        world.master.put(at(15), "Human")
+        world.expire_leases()
+        world.decide(wish.id)
+        assert world.reason(wish.id) == "master_busy"
+
+    wish = world.wish(Kind.MOVE, at(15), appointment=appointment.id)
+    with watched(once(Boundary.CHECKED, another)):
+        assert isinstance(world.decide(wish.id), Skipped)
+    assert shown(world.master) == [at(10), at(15)]
+    world.quiesce()
+    assert world.booked() == [at(10), at(15)]
+    assert [row.starts_at for row in world.appointments() if row.id == appointment.id] == [at(10).start]
+
+
+def test_a_copy_that_is_out_of_date_cannot_land_late(world: World) -> None:
+    """A copy's first worker sleeps just before it writes; the appointment moves away and back; nobody is misled."""
+    world.book(at(10))
+    drag(world.master, world.master.events()[0], at(15))
+    world.detect(Job.UPDATE, "dana-master")
+    (proposal,) = world.due()
+    world.engine.commit(proposal)
+    (copy,) = world.due()
+
+    def another() -> None:
+        world.expire_leases()
+        world.quiesce()
+        drag(world.master, world.master.events()[0], at(10))
+        world.quiesce()
+        assert shown(world.mirror) == [at(10)]
+
+    with watched(once(Boundary.COPY_CHECKED, another)):
+        assert isinstance(world.engine.commit(copy), Skipped)
+    assert shown(world.mirror) == [at(10)]
+    world.quiesce()
+    assert world.booked() == [at(10)]
+    world.assert_in_step()
+
+
+def test_a_slot_that_changed_since_it_was_read_is_not_changed(world: World) -> None:
+    world.book(at(10))
+    with transaction(world.commit_sessions) as session:
+        lock_agents(session, [1], cause="test", actor="test")
+        read = session.get_one(Slot, 1)
+        world_says = "UPDATE slots SET version = version + 1"
+        session.connection().exec_driver_sql(world_says)
+        with pytest.raises(Contention, match="no longer at version"):
+            slots.change(session, read, state="free")
+
+
+def test_a_late_worker_raises_no_alarm(world: World) -> None:
+    """Another has booked and the appointment was cancelled since: the key that the sleeper sends is used up."""
+
+    def another() -> None:
+        world.expire_leases()
+        world.decide(proposal)
+        world.wish(Kind.CANCEL, appointment=world.appointments()[0].id)
+        world.quiesce()
+
+    proposal = world.ask(at(10))
+    with watched(once(Boundary.CHECKED, another)):
+        assert isinstance(world.decide(proposal), Skipped)
+    assert (world.alerts(), world.sql("SELECT id FROM dead_letters")) == ([], [])
+    world.quiesce()
+    world.assert_in_step()
