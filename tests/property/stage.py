@@ -48,6 +48,15 @@ UNION ALL SELECT format('ALTER DATABASE %I SET synchronous_commit = off', curren
 UNION ALL SELECT format('ALTER DATABASE %I SET jit = off', current_database())
 """
 
+_PICTURE = {
+    "appointments": "SELECT id, agent_id, proposal_id, origin, state, 'v' || version, starts_at::time, ends_at::time, title, 'slot', slot_id FROM appointments ORDER BY id",
+    "links": "SELECT appointment_id, calendar_id, remote_id, version, ours, gone, starts_at::time, ends_at::time, title FROM remote_links ORDER BY 1, 2",
+    "proposals": "SELECT p.id, p.agent_id, kind, p.origin, calendar_id, remote_id, remote_version, p.appointment_id, p.starts_at::time, p.ends_at::time, title, state, d.reason, d.appointment_id FROM proposals p LEFT JOIN decisions d ON d.proposal_id = p.id ORDER BY p.id",
+    "writes": "SELECT id, proposal_id, calendar_id, appointment_id, action, remote_id, state, attempt, last_error_code, left(key, 6) FROM writes ORDER BY id",
+    "sightings": "SELECT calendar_id, remote_id, version, blocks, deleted, starts_at::time, ends_at::time, title, left(key, 6) FROM sightings ORDER BY 1, 2",
+    "calendars": "SELECT id, agent_id, remote, role, on_refusal, shows, stopped_code FROM calendars ORDER BY id",
+}
+
 
 @dataclass
 class Stage:
@@ -68,8 +77,16 @@ class Stage:
         except Exception as error:
             if not self.announced:
                 sys.stderr.write(f"\nBroken after {self.counts['steps']} steps, looking for a shorter way: {error}\n")
+                sys.stderr.writelines(f"{line}\n" for line in self.picture())
             self.announced = True
             raise
+
+    def picture(self) -> Iterator[str]:
+        """What the tables say, for whoever has to find out what broke."""
+        for name, query in _PICTURE.items():
+            yield f"-- {name}"
+            for row in self.rows(query):
+                yield " ".join("-" if value is None else str(value) for value in row)
 
     def rows(self, query: str, **values: object) -> list[tuple[Any, ...]]:
         return self.owner.execute(query, values).fetchall()
