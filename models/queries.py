@@ -58,15 +58,14 @@ def list_links(session: Session, calendar_id: int, remote_ids: Collection[str]) 
     ]
 
 
-def list_linked_ids(session: Session, calendar_id: int, remote_ids: Collection[str]) -> set[str]:
-    """Events that carry, or once carried, an appointment."""
-    return set(
-        session.scalars(
-            select(RemoteLink.remote_id).where(
-                RemoteLink.calendar_id == calendar_id, RemoteLink.remote_id.in_(remote_ids)
-            )
+def list_linked_ids(session: Session, calendar_id: int, remote_ids: Collection[str]) -> dict[str, datetime | None]:
+    """Events that carry an appointment, or once did: those with the vendor's time of the last state that we knew."""
+    rows = session.execute(
+        select(RemoteLink.remote_id, RemoteLink.gone, RemoteLink.updated).where(
+            RemoteLink.calendar_id == calendar_id, RemoteLink.remote_id.in_(remote_ids)
         )
     )
+    return {remote_id: updated if gone else None for remote_id, gone, updated in rows}
 
 
 def list_linked_after(session: Session, calendar_id: int, moment: datetime) -> set[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sync.domain import (
@@ -69,12 +69,14 @@ class Known:
     """What the ledger knows of the events in a batch.
 
     ``agreed`` by remote id; ``ours`` are ids of events that writes of ours made; ``strays`` are those whose write came to
-    nothing, so that the event must go.
+    nothing, so that the event must go; ``ended`` are those that once carried an appointment, with the vendor's time of
+    their last state.
     """
 
     agreed: Mapping[RemoteId, Agreed]
     ours: AbstractSet[RemoteId]
     strays: AbstractSet[RemoteId]
+    ended: Mapping[RemoteId, datetime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +138,18 @@ def _plan_new(seen: Seen, known: Known, *, now: datetime) -> Kind | None:
         return None
     if seen.remote_id in known.strays:
         return Kind.CANCEL
-    if seen.remote_id in known.ours or seen.remote_id in known.agreed:
+    if seen.remote_id in known.agreed or (seen.remote_id in known.ours and not _is_back(seen, known)):
         return None
     return Kind.BOOK if seen.blocks and seen.interval.end > now else None
+
+
+def _is_back(seen: Seen, known: Known) -> bool:
+    """A person has taken an event of ours out of the bin, after its appointment had ended: from now on it is theirs.
+
+    One whose state is no newer than what we knew is only still shown, as vendors do for a while after a deletion.
+    """
+    before = known.ended.get(seen.remote_id)
+    return before is not None and seen.updated is not None and seen.updated > before
 
 
 def _plan_cancelled(seen: Seen, known: Known, *, now: datetime) -> Kind | None:  # noqa: ARG001 - one shape for all three

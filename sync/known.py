@@ -27,9 +27,11 @@ def load_known(session: Session, calendar_id: CalendarId, batch: Sequence[Seen])
     for link in list_links(session, calendar_id, ids):
         row = proposals.get(RemoteId(link.remote_id))
         agreed[RemoteId(link.remote_id)] = _agreed_by_link(link, row)
-    linked = {RemoteId(remote_id) for remote_id in list_linked_ids(session, calendar_id, ids)}
+    links = list_linked_ids(session, calendar_id, ids)
+    ended = {RemoteId(remote_id): updated for remote_id, updated in links.items() if updated is not None}
+    linked = {RemoteId(remote_id) for remote_id in links}
     made, strays = _by_key(session, calendar_id, ids)
-    return Known(agreed=agreed, ours=linked | made, strays=strays - linked)
+    return Known(agreed=agreed, ours=linked | made, strays=strays - linked, ended=ended)
 
 
 def _last_proposals(session: Session, calendar_id: CalendarId, ids: Sequence[RemoteId]) -> dict[RemoteId, Proposal]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from models.queries import AppointmentRecord
-from sync.domain import Interval, Job, RemoteEvent
+from sync.domain import Interval, Job, Kind, RemoteEvent
 from sync.errors import ProviderUnavailable, WriteOutcomeUnknown
 from tests.integration.test_commit_crashes import Died, mortal
 from tests.integration.world import World, at, drag, shown
@@ -341,4 +341,18 @@ def test_a_copy_that_is_moved_and_deleted_again_leaves_ours_alone(world: World, 
     world.quiesce()
     assert (world.booked(), world.slots("booked")) == ([at(10)], [at(10)])
     assert shown(world.master) == [at(10)]
+    world.assert_in_step()
+
+
+@pytest.mark.parametrize("name", ["dana-master", "dana-mirror"])
+def test_an_event_of_ours_that_a_person_takes_out_of_the_bin_is_theirs(world: World, name: str) -> None:
+    """The appointment was cancelled by its number, so no job has ever proposed anything about the event."""
+    appointment = world.book(at(10))
+    calendar = world.calendars.of(name)
+    (event,) = calendar.events()
+    world.wish(Kind.CANCEL, appointment=appointment.id)
+    world.quiesce()
+    calendar.put(at(10), event.title, remote_id=event.remote_id)
+    world.quiesce()
+    assert [row.id for row in world.appointments()] == [appointment.id + 1]
     world.assert_in_step()
