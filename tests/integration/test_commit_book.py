@@ -85,6 +85,15 @@ def test_a_buffer_holds_against_what_people_put_on_the_master(world: World) -> N
     assert [world.reason(proposal) for proposal in proposals] == ["master_busy", "accepted"]
 
 
+def test_of_two_who_saw_one_version_the_second_is_told_what_is_there_now(world: World) -> None:
+    first, second = (world.ask(at(10), slot_version=0) for _ in range(2))
+    world.settle()
+    assert (world.reason(first), world.reason(second)) == ("accepted", "slot_taken")
+    evidence = world.story(second).evidence
+    assert (evidence["version_seen"], evidence["state_now"]) == (0, "booked")
+    assert evidence["version_now"] == evidence["slots"][0]["version"] > 0
+
+
 def test_a_slot_version_that_moved_on_is_stale_and_says_both(world: World) -> None:
     fresh = world.ask(at(10), slot_version=0)
     world.settle()
