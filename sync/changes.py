@@ -43,11 +43,6 @@ class Seen:
         """Whether its owner wants the time: it is busy, or free only because we marked it as refused."""
         return not self.deleted and (self.blocks or self.title.startswith(REFUSED_PREFIX))
 
-    @property
-    def insists(self) -> bool:
-        """Whether we marked it as refused, which showed it as free, and its owner has made it busy again."""
-        return self.blocks and self.title.startswith(REFUSED_PREFIX)
-
 
 @dataclass(frozen=True, slots=True)
 class Agreed:
@@ -62,6 +57,7 @@ class Agreed:
     updated: datetime | None = None
     title: str = ""
     attendees: tuple[Attendee, ...] = ()
+    version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +66,14 @@ class Known:
 
     ``agreed`` by remote id; ``ours`` are ids of events that writes of ours made; ``strays`` are those whose write came to
     nothing, so that the event must go; ``ended`` are those that once carried an appointment, with the vendor's time of
-    their last state.
+    their last state. ``answers`` tells whether the calendar's owner is told of a refusal in the event itself.
     """
 
     agreed: Mapping[RemoteId, Agreed]
     ours: AbstractSet[RemoteId]
     strays: AbstractSet[RemoteId]
     ended: Mapping[RemoteId, datetime] = field(default_factory=dict)
+    answers: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +163,8 @@ def _plan_cancelled(seen: Seen, known: Known, *, now: datetime) -> Kind | None: 
 def _plan_changed(seen: Seen, known: Known, *, now: datetime) -> Kind | None:
     """A known, live event that differs from what was last agreed.
 
-    A refused one is proposed again only for a new time, or if its owner insists and makes it busy again.
+    One that was refused is answered by showing it as free or taking it off: if it is busy although it has changed since,
+    its owner insists. Where nothing is answered, it is proposed again only for a new time.
     """
     agreed = known.agreed.get(seen.remote_id)
     if agreed is None or not seen.wants_time or seen.interval is None or seen.remote_id in known.strays:
@@ -177,7 +175,7 @@ def _plan_changed(seen: Seen, known: Known, *, now: datetime) -> Kind | None:
         return None
     same_words = seen.title == agreed.title and seen.attendees == agreed.attendees
     settled_for_good = not (agreed.linked or agreed.open)
-    if settled_for_good and seen.insists:
+    if settled_for_good and seen.blocks and known.answers and seen.version != agreed.version:
         return Kind.MOVE
     if seen.interval == agreed.interval and (same_words or settled_for_good):
         return None

@@ -20,6 +20,7 @@ WriteKey = NewType("WriteKey", str)
 
 
 REFUSED_PREFIX = "[not booked] "  # what the title of a refused event of a person begins with
+CANCELLED_PREFIX = "[cancelled] "  # and of one whose appointment was cancelled
 
 
 class Role(StrEnum):

@@ -8,6 +8,7 @@ from dataclasses import replace
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from models.agents import Calendar
 from models.feeds import Sighting
 from models.proposals import FINAL_STATES, Proposal
 from models.queries import LinkRecord, list_linked_ids, list_links, list_overtaken, list_writes
@@ -31,7 +32,8 @@ def load_known(session: Session, calendar_id: CalendarId, batch: Sequence[Seen])
     ended = {RemoteId(remote_id): updated for remote_id, updated in links.items() if updated is not None}
     linked = {RemoteId(remote_id) for remote_id in links}
     made, strays = _by_key(session, calendar_id, ids)
-    return Known(agreed=agreed, ours=linked | made, strays=strays - linked, ended=ended)
+    answers = session.scalar(select(Calendar.on_refusal).where(Calendar.id == calendar_id)) != "leave"
+    return Known(agreed=agreed, ours=linked | made, strays=strays - linked, ended=ended, answers=answers)
 
 
 def _last_proposals(session: Session, calendar_id: CalendarId, ids: Sequence[RemoteId]) -> dict[RemoteId, Proposal]:
@@ -52,6 +54,7 @@ def _agreed_by_proposal(row: Proposal, *, judged: bool = True) -> Agreed:
         interval=Interval(row.starts_at, row.ends_at) if judged and row.starts_at and row.ends_at else None,
         title=row.title,
         attendees=load_attendees(row.attendees),
+        version=row.remote_version,
     )
 
 

@@ -20,7 +20,6 @@ from sync.domain import REFUSED_PREFIX, CalendarRef, EventDraft, Interval, Reaso
 from sync.errors import NotFound
 from sync.records import calendar_ref
 
-CANCELLED_PREFIX = "[cancelled] "
 REASONS = {
     Reason.SLOT_TAKEN: "another appointment has this time",
     Reason.MASTER_BUSY: "the main calendar is busy at this time",

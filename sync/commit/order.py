@@ -14,6 +14,7 @@ from models.ledger import Appointment, RemoteLink, Write
 from models.proposals import Proposal
 from sync.conflicts import Buffers, Own
 from sync.domain import (
+    CANCELLED_PREFIX,
     REFUSED_PREFIX,
     CalendarRef,
     EventDraft,
@@ -144,7 +145,7 @@ def title_of(session: Session, proposal: Proposal, appointment: Appointment | No
             return appointment.title
     if appointment is not None and proposal.calendar_id is None and not proposal.title:
         return appointment.title
-    return proposal.title.removeprefix(REFUSED_PREFIX)
+    return proposal.title.removeprefix(REFUSED_PREFIX).removeprefix(CANCELLED_PREFIX)
 
 
 def evidence_of(events: list[RemoteEvent], *, window: Interval, read_at: datetime, step: str) -> dict[str, Any]:

@@ -191,3 +191,40 @@ def test_a_copy_that_a_person_sets_free_is_cancelled_and_taken_off(world: World)
     world.quiesce()
     assert (world.booked(), world.mirror.events()) == ([], [])
     world.assert_in_step()
+
+
+def test_a_refused_event_that_was_deleted_and_is_taken_out_of_the_bin_is_judged_again(world: World) -> None:
+    world.configure("dana-mirror", on_refusal="delete")
+    booked = world.book(at(10))
+    world.mirror.put(at(10), "Mine", remote_id="mine")
+    world.quiesce()
+    assert len(world.mirror.events()) == 1
+    world.wish(Kind.CANCEL, appointment=booked.id)
+    world.quiesce()
+    world.mirror.put(at(10), "Mine", remote_id="mine")
+    world.quiesce()
+    assert [row.title for row in world.appointments()] == ["Mine"]
+    world.assert_in_step()
+
+
+def test_a_refused_event_that_is_renamed_before_it_is_marked_is_marked_all_the_same(world: World) -> None:
+    world.master.put(at(10), "Human")
+    world.mirror.put(at(10), "Mine", remote_id="mine")
+    world.detect(Job.NEW, "dana-mirror")
+    world.decide(world.proposals()[0].id)
+    world.mirror.put(at(10), "Still mine", remote_id="mine")
+    world.quiesce()
+    marked = next(event for event in world.mirror.events() if event.remote_id == "mine")
+    assert (marked.title, marked.blocks) == ("[not booked] Still mine", False)
+
+
+def test_an_event_whose_appointment_was_cancelled_can_be_made_busy_again(world: World) -> None:
+    world.mirror.put(at(10), "Mine", remote_id="mine")
+    world.quiesce()
+    world.wish(Kind.CANCEL, appointment=world.appointments()[0].id)
+    world.quiesce()
+    assert [(event.title, event.blocks) for event in world.mirror.events()] == [("[cancelled] Mine", False)]
+    world.mirror.put(at(10), "[cancelled] Mine", remote_id="mine", blocks=True)
+    world.quiesce()
+    assert [row.title for row in world.appointments()] == ["Mine"]
+    world.assert_in_step()

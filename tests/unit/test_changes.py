@@ -43,7 +43,8 @@ FREE = replace(SEEN, blocks=False)
 MARKED = replace(FREE, title=f"{REFUSED_PREFIX}Demo")
 LINKED = Agreed(linked=True, open=False, interval=TEN, updated=EARLIER, title="Demo")
 OPEN = Agreed(linked=False, open=True, interval=TEN, title="Demo")
-REFUSED = replace(OPEN, open=False)
+REFUSED = replace(OPEN, open=False, version="2")
+REFUSED_BEFORE = replace(REFUSED, version="1")
 OVERTAKEN = replace(REFUSED, interval=None)
 EVENT = RemoteEvent(ID, "2", NOW, TEN, blocks=True)
 
@@ -111,6 +112,8 @@ MOVED, RENAMED = replace(SEEN, interval=ELEVEN), replace(SEEN, title="Other")
         (RENAMED, OPEN, Kind.MOVE),
         (MOVED, REFUSED, Kind.MOVE),
         (RENAMED, REFUSED, None),
+        (SEEN, REFUSED_BEFORE, Kind.MOVE),
+        (MARKED, REFUSED_BEFORE, None),
         (MARKED, REFUSED, None),
         (replace(MARKED, interval=ELEVEN), REFUSED, Kind.MOVE),
         (replace(FREE, interval=ELEVEN), REFUSED, None),
