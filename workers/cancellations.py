@@ -15,6 +15,6 @@ def sync_all() -> str:
     return fan_out(sync_calendar, every=settings().cancel_every)
 
 
-@app.task(name="CancellationSync.calendar", bind=True, time_limit=None, soft_time_limit=None)
+@app.task(name="CancellationSync.calendar", bind=True, max_retries=None, time_limit=None, soft_time_limit=None)
 def sync_calendar(task: Any, calendar_id: int) -> str:  # noqa: ANN401 - Celery has no types
     return run_calendar(task, Job.CANCEL, calendar_id)

@@ -50,7 +50,7 @@ def run_calendar(task: Any, job: Job, calendar_id: int) -> str:  # noqa: ANN401 
     except WatertightError as error:
         decision = POLICY.decide(error, attempt=task.request.retries + 1, rand=rand())
         if isinstance(decision, RetryIn) and decision.seconds <= POLICY.cap:
-            raise task.retry(exc=error, countdown=decision.seconds, max_retries=None) from error
+            raise task.retry(exc=error, countdown=decision.seconds) from error
         if isinstance(error, NeedsHuman):
             _stop(calendar_id, job, error)
         raise

@@ -90,3 +90,11 @@ def test_the_jobs_have_no_time_limit_that_a_thread_pool_would_ignore(name: str) 
     app.loader.import_default_modules()
     task = app.tasks[name]
     assert (task.time_limit, task.soft_time_limit) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "name", ["NewAppointmentSync.calendar", "CancellationSync.calendar", "UpdateSync.calendar", "Commit"]
+)
+def test_only_our_own_policy_ends_retries(name: str) -> None:
+    """Celery's default would be three, and a ``max_retries=None`` in the call of retry means that default."""
+    assert app.tasks[name].max_retries is None
