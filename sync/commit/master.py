@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from sync.commit.order import Order, evidence_of
 from sync.conflicts import Own, find_blockers
 from sync.domain import EventDraft, Interval, Kind, Reason, RemoteEvent, RemoteId
-from sync.errors import KeySpent, NotFound, StaleVersion
+from sync.errors import KeySpent, NotFound, Permanent, StaleVersion
 from sync.ports import Calendars
 
 INVISIBLE_ATTEMPTS = 4  # how often a fresh event may be missing (vendors show new events late) before it counts as gone
@@ -127,8 +128,10 @@ class Master:
         """
         order = self._order
         event = self._reader.find_event(order.remote_id) if order.kind is Kind.MOVE and order.remote_id else None
-        if event is not None:
-            same = EventDraft(event.interval, event.title, blocks=event.blocks)
+        if event is None:
+            return
+        same = EventDraft(event.interval, event.title, blocks=event.blocks)
+        with contextlib.suppress(Permanent):  # a vendor that refuses this refuses the late one too
             self._writer.update(event.remote_id, same, version=event.version)
 
     def _check_time(self) -> Clear | Blocked:

@@ -12,7 +12,7 @@ from sync.boundaries import Boundary, watched
 from sync.commit import slots
 from sync.commit.outcome import Skipped
 from sync.domain import Job, Kind
-from sync.errors import Contention
+from sync.errors import Contention, Rejected, WriteOutcomeUnknown
 from tests.integration.test_commit_crashes import Died
 from tests.integration.world import World, at, drag, shown
 
@@ -69,6 +69,19 @@ def test_a_move_that_was_refused_cannot_land_late(world: World) -> None:
     world.quiesce()
     assert world.booked() == [at(10), at(15)]
     assert [row.starts_at for row in world.appointments() if row.id == appointment.id] == [at(10).start]
+
+
+def test_a_move_that_the_vendor_rejects_after_an_unheard_attempt_is_refused(world: World) -> None:
+    """Nobody knows whether the first write happened; the second is rejected, and so is the one that would outdate it."""
+    appointment = world.book(at(10))
+    wish = world.wish(Kind.MOVE, at(15), appointment=appointment.id)
+    world.master.fail("update", WriteOutcomeUnknown("no answer"))
+    world.master.fail("update", Rejected("no"))
+    world.master.fail("update", Rejected("no"))
+    world.settle()
+    assert (world.reason(wish.id), world.slots("held", "booked")) == ("rejected", [at(10)])
+    world.quiesce()
+    world.assert_in_step()
 
 
 def test_a_copy_that_is_out_of_date_cannot_land_late(world: World) -> None:
