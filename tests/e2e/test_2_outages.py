@@ -16,7 +16,7 @@ BURST = 20
 
 
 def test_a_killed_commit_worker_leaves_at_most_what_it_had_in_hand(stack: Stack) -> None:
-    """That waits for its lease, 90 seconds: the last test looks at it again."""
+    """That waits for its lease, 30 seconds: the last test looks at it again."""
     first = stack.free_hour() + timedelta(days=2)
     killed = 0
     for number in range(BURST):
