@@ -218,11 +218,14 @@ class Cell:
         echoes: Sequence[Decided] = (),
         handed: Sequence[Interval] = (),
         kept: Sequence[Interval] = (),
-    ) -> None:
-        """P1, P2, P4, P5, and that nothing is left in anybody's hands. Each of ``echoes`` may have been decided too."""
-        extra = Counter(self.decided()) - Counter(decided)
+    ) -> list[Decided]:
+        """P1, P2, P4, P5, and that nothing is left in anybody's hands. Each of ``echoes`` may have been decided too.
+
+        The answer is which of them were.
+        """
+        heard = (Counter(self.decided()) - Counter(decided)) & Counter(echoes)
         found = {
-            "decided": sorted((Counter(self.decided()) - (extra & Counter(echoes))).elements()),
+            "decided": sorted((Counter(self.decided()) - heard).elements()),
             "busy": [feed.busy() for feed in self.feeds],
             "events": [len(feed.live()) for feed in self.feeds if feed.ref.role is Role.MASTER],
             "kept": self.kept(),
@@ -240,6 +243,7 @@ class Cell:
         }
         wrong = {what: (found[what], wanted[what]) for what in wanted if found[what] != wanted[what]}
         assert not wrong, f"{wrong}, of {self.decided()}"
+        return list(heard)
 
     def kept(self) -> list[Interval]:
         """What is held for visitors."""

@@ -65,8 +65,9 @@ class Operation:
     def cell(self, rig: Rig) -> Cell:
         return add_cell(rig, mirrors=self.mirrors, colleague=self.handed is not None)
 
-    def assert_whole(self, cell: Cell) -> None:
-        cell.assert_whole(
+    def assert_whole(self, cell: Cell) -> list[Decided]:
+        """As ``Cell.assert_whole`` says; which of the echoes there were."""
+        return cell.assert_whole(
             busy=self.busy, decided=self.decided, echoes=self.echoes, handed=self.handed or (), kept=self.kept
         )
 
@@ -196,21 +197,21 @@ OPERATIONS = [
     Operation("book_from_mirror", _book_from_mirror, JOB + CLAIMED + DECIDED, (TEN,), (BOOKED,)),
     Operation(
         "move", _drag_on(Role.MIRROR, to=THREE), JOB + CLAIMED + DECIDED + COPY, (THREE,),
-        (BOOKED, MOVED), mirrors=2, always=CLAIMED + DECIDED, echoes=(("move", "already_done"),),
+        (BOOKED, MOVED), mirrors=2, always=(B.WROTE, B.SETTLING), echoes=(("move", "already_done"),),
     ),
     Operation(
         "move_by_half", _drag_on(Role.MIRROR, to=HALF_PAST), JOB + CLAIMED + DECIDED, (HALF_PAST,),
-        (BOOKED, MOVED), always=(B.WROTE,), echoes=(("move", "already_done"),),
+        (BOOKED, MOVED), echoes=(("move", "already_done"),),
     ),
     Operation(
         "cancel", _delete_on(Role.MIRROR), JOB + CLAIMED + DECIDED + COPY, (),
-        (BOOKED, CANCELLED), mirrors=2, always=CLAIMED + DECIDED,
+        (BOOKED, CANCELLED), mirrors=2, always=(B.WROTE,),
         echoes=(("cancel", "already_done"),),
     ),
     Operation("mirror_write", _mirror_write, COPY, (TEN,), (BOOKED,), always=COPY),
     Operation(
         "source_answer", _source_answer, (*JOB, B.CLAIM, B.CLAIMING, *COPY), (TEN,),
-        (BOOKED, ("book", "slot_taken")), always=JOB + COPY,
+        (BOOKED, ("book", "slot_taken")), always=JOB,
     ),
     Operation(
         "refused", _master_busy, (*JOB, *CLAIMED, B.CHECK_READ, B.REFUSING, B.REFUSED, *COPY), (TEN,),
@@ -219,12 +220,12 @@ OPERATIONS = [
     Operation(
         "undone", _book, CLAIMED + UNDONE, (HALF_PAST,),
         (REFUSED, BOOKED), pause=B.CHECKED, meanwhile=lambda cell: cell.master.type(HALF_PAST),
-        always=(B.WROTE, B.VERIFY_READ, B.UNDOING, B.UNDONE, B.REFUSING, B.REFUSED), echoes=(CANCELLED,),
+        always=(B.UNDOING, B.UNDONE), echoes=(CANCELLED,),
     ),
     Operation(
         "move_undone", _drag_on(Role.MIRROR, to=THREE), JOB + CLAIMED + UNDONE + COPY, (TEN, HALF_PAST_THREE),
         (BOOKED, ("move", "master_busy"), BOOKED), pause=B.CHECKED,
-        meanwhile=lambda cell: cell.master.type(HALF_PAST_THREE), always=(B.UNDOING, B.UNDONE),
+        meanwhile=lambda cell: cell.master.type(HALF_PAST_THREE), always=(B.UNDONE,),
         echoes=(("move", "stale"), ("move", "already_done")),
     ),
     Operation(
@@ -232,7 +233,7 @@ OPERATIONS = [
     ),
     Operation(
         "resumed", _abandoned, (B.DUE_FOUND, B.CLAIM, B.RESUMING, B.CLAIMING, B.RESUMED, *DECIDED, *COPY), (TEN,),
-        (BOOKED,), always=(B.DUE_FOUND, B.RESUMING, B.RESUMED, B.WROTE),
+        (BOOKED,), always=(B.DUE_FOUND, B.RESUMING, B.RESUMED),
     ),
     Operation(
         "followed_move", _drag_on(Role.MASTER, to=THREE), JOB + FOLLOWED + COPY, (THREE,),
@@ -245,23 +246,23 @@ OPERATIONS = [
         (REFUSED, BOOKED, CANCELLED), always=(B.CLAIMING,), echoes=(("move", "gone"),),
     ),
     Operation(
-        "hold", _hold, CLAIMED + HELD, (), (KEPT,), kept=(TEN,), always=(B.CLAIMING, B.CHECKED, B.SETTLING, B.SETTLED)
+        "hold", _hold, CLAIMED + HELD, (), (KEPT,), kept=(TEN,), always=(B.SETTLING,)
     ),
     Operation("hold_expires", _hold_expires, RELEASED, (), (KEPT,), always=RELEASED),
     Operation(
         "hold_converted", _hold_converted, CLAIMED + DECIDED + COPY, (TEN,), (KEPT, BOOKED),
-        always=(B.CLAIMING, B.CLAIMED, B.WROTE, B.SETTLING),
+        always=(B.SETTLING,),
     ),
     Operation(
         "move_by_number", _by_number(Kind.MOVE, THREE), CLAIMED + DECIDED + COPY, (THREE,), (BOOKED, MOVED),
-        always=(B.WROTE, B.SETTLING), echoes=(("move", "already_done"),),
+        always=(B.SETTLING,), echoes=(("move", "already_done"),),
     ),
     Operation(
         "cancel_by_number", _by_number(Kind.CANCEL), CLAIMED + DECIDED + COPY, (), (BOOKED, CANCELLED),
-        always=(B.WROTE, B.SETTLING), echoes=(("cancel", "already_done"),),
+        always=(B.WROTE,), echoes=(("cancel", "already_done"),),
     ),
     Operation(
         "reassigned", _reassign, CLAIMED + DECIDED + COPY * 3, (), (BOOKED, MOVED), handed=(TEN,),
-        always=(B.CLAIMED, B.WROTE, B.SETTLING, B.SETTLED, B.COPY_CHECKED, B.COPY_WROTE, B.COPY_RECORDING),
+        always=(B.WROTE, B.COPY_WROTE),
     ),
 ]  # fmt: skip
