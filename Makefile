@@ -1,6 +1,6 @@
 # Everything a person or CI runs. GNU make 3.81 or newer and a python3 of at least 3.11 are all it needs.
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo up test nightly replay mutants lint bench lock clean
+.PHONY: help install install-dev demo up test nightly replay race mutants lint bench lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -48,6 +48,9 @@ lint: $(DEV)  ## ruff, its formatter, mypy and the import contracts
 	@$(BIN)/ruff format --check --quiet . || { echo "Not formatted: run $(BIN)/ruff format ."; exit 1; }
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+
+race: $(DEV)  ## the race of eight commit workers at full size: 1,000 on one slot, 5,000 over 20 agents (ARGS=...)
+	@WATERTIGHT_TEST_FULL=1 $(BIN)/python -m pytest tests/faults/test_race.py $(ARGS)
 
 # Benchmarks are named bench_*.py so that make test does not collect them.
 bench: $(DEV)  ## measure: tests/benchmarks/bench_*.py (ARGS=...)

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from typing import Any
 
 from models.agents import Agent, Calendar
 from models.figures import list_bookings, list_judged_events
 from models.session import transaction
-from providers.emulation import Emulator, HumanAction, HumanEvent
+from providers.emulation import Emulator
 from sync.audit import Booking, Shown, compare
 from sync.boundaries import Boundary, watched
 from sync.domain import (
@@ -21,87 +21,38 @@ from sync.domain import (
     EventDraft,
     Interval,
     Job,
-    RemoteEvent,
+    Kind,
     RemoteId,
     Role,
     WriteKey,
 )
-from sync.intake import Request, receive
-from tests.faults.rig import Message, Rig
-from tests.integration.world import TOMORROW
+from sync.intake import Received, Request, receive
+from tests.faults.feed import DAY, Feed
+from tests.faults.leftovers import LEFTOVERS
+from tests.faults.rig import Rig
 
-TASKS = {
-    Job.NEW: "NewAppointmentSync.calendar",
-    Job.CANCEL: "CancellationSync.calendar",
-    Job.UPDATE: "UpdateSync.calendar",
-}
 Decided = tuple[str, str]
 """The kind of a proposal and the reason of its decision."""
-
-DAY = Interval(TOMORROW, TOMORROW + timedelta(days=1))
 
 
 class DiedError(BaseException):
     """Nothing in the engine can catch this, as nothing catches SIGKILL."""
 
 
-@dataclass(frozen=True)
-class Feed:
-    """One calendar, as its owner sees it in the vendor's own window."""
-
-    rig: Rig
-    ref: CalendarRef
-    emulator: Emulator
-
-    def type(self, interval: Interval, title: str = "Dentist") -> str:
-        return self._act("create", interval, title=title)
-
-    def drag(self, remote_id: str, to: Interval) -> str:
-        return self._act("change", to, remote_id=remote_id)
-
-    def delete(self, remote_id: str) -> str:
-        return self._act("delete", None, remote_id=remote_id)
-
-    def _act(
-        self, action: str, interval: Interval | None, *, remote_id: str | None = None, title: str | None = None
-    ) -> str:
-        event = HumanEvent(start=interval.start, end=interval.end, title=title) if interval else HumanEvent()
-        shown = self.emulator.act(HumanAction(action=action, calendar=self.ref.remote, id=remote_id, event=event))
-        return str(shown.get("id", remote_id))
-
-    def live(self) -> dict[str, str]:
-        """Who created each event that is there."""
-        entries = self.emulator.store.entries(self.ref.remote)
-        return {entry.id: entry.created_by for entry in entries if not entry.deleted}
-
-    def read(self) -> list[RemoteEvent]:
-        return sorted(self.rig.runtime.calendars.reader(self.ref).read_window(DAY), key=lambda event: event.interval)
-
-    def busy(self) -> list[Interval]:
-        return [event.interval for event in self.read() if event.blocks]
-
-    def only(self) -> str:
-        """The one event that is there."""
-        (remote_id,) = self.live()
-        return remote_id
-
-    def job(self, job: Job) -> Message:
-        return TASKS[job], (self.ref.id,)
-
-
 @dataclass
 class Cell:
-    """An agent of one test's own: master on Outlook, mirrors on Google."""
+    """An agent of one test's own, maybe with a colleague: master on Outlook, mirrors on Google."""
 
     rig: Rig
     slug: str
     master: Feed
     mirrors: list[Feed]
+    colleague: Cell | None = None
     asked: int = 0
     feeds: list[Feed] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.feeds = [self.master, *self.mirrors]
+        self.feeds = [self.master, *self.mirrors, *(self.colleague.feeds if self.colleague else ())]
 
     @property
     def mirror(self) -> Feed:
@@ -111,21 +62,42 @@ class Cell:
         return next(feed for feed in self.feeds if feed.ref.role is role)
 
     @property
-    def agent_id(self) -> int:
-        return int(self.rig.sql("SELECT id FROM agents WHERE slug = :slug", slug=self.slug)[0][0])
+    def slugs(self) -> list[str]:
+        return [self.slug, *(self.colleague.slugs if self.colleague else ())]
+
+    @property
+    def agents(self) -> list[int]:
+        """The ids of whoever works here."""
+        return [int(row[0]) for row in self.rig.sql("SELECT id FROM agents WHERE slug = ANY(:slugs)", slugs=self.slugs)]
+
+    def appointment(self) -> int:
+        """The number of the only one."""
+        [(number,)] = self.rig.sql("SELECT id FROM appointments WHERE agent_id = ANY(:agents)", agents=self.agents)
+        return int(number)
 
     # Roads by which wishes come in
 
     def ask(self, interval: Interval, title: str = "Demo") -> str:
         """A proposal through the API; its reference."""
+        return f"proposal:{self.wish(Kind.BOOK, interval, title=title).id}"
+
+    def wish(self, kind: Kind, interval: Interval | None = None, **details: Any) -> Received:  # noqa: ANN401 - as Request has them
         self.asked += 1
-        request = Request(f"{self.slug}-{self.asked}", self.slug, interval, title)
-        return f"proposal:{receive(self.rig.runtime.sessions, request).id}"
+        whose = {"agent": self.slug} if kind in {Kind.BOOK, Kind.HOLD} else {}
+        request = Request(f"{self.slug}-{self.asked}", interval=interval, kind=kind, **whose | details)
+        return receive(self.rig.runtime.sessions, request)
 
     def book(self, interval: Interval) -> None:
         """A settled appointment that master and mirrors show, without a job having run."""
         self.rig.engine.commit(self.ask(interval))
         self.work()
+
+    def hold(self, interval: Interval) -> str:
+        """A settled hold of a visitor; the secret by which it is theirs."""
+        held = self.wish(Kind.HOLD, interval)
+        self.rig.engine.commit(f"proposal:{held.id}")
+        assert held.hold is not None
+        return held.hold
 
     def abandon(self, reference: str, boundary: Boundary) -> None:
         """Work that breaks off at a boundary, its lease run out; here, where only what it leaves behind matters."""
@@ -151,24 +123,35 @@ class Cell:
 
     def due(self) -> list[str]:
         rows = self.rig.sql(
-            "SELECT 'proposal:' || id FROM proposals WHERE agent_id = :agent AND state NOT IN ('settled', 'refused')"
-            " UNION ALL SELECT 'write:' || w.id FROM writes w JOIN calendars c ON c.id = w.calendar_id"
-            " WHERE w.agent_id = :agent AND w.state = 'due' AND c.role <> 'master'",
-            agent=self.agent_id,
+            "SELECT 'proposal:' || id FROM proposals WHERE agent_id = ANY(:agents) AND state NOT IN ('settled', 'refused')"
+            " UNION ALL SELECT 'write:' || id FROM writes"
+            " WHERE agent_id = ANY(:agents) AND state = 'due' AND action IN ('copy', 'mark')"
+            " UNION ALL SELECT 'hold:' || held_by FROM slots"
+            " WHERE agent_id = ANY(:agents) AND held_until <= clock_timestamp()",
+            agents=self.agents,
         )
         return [row[0] for row in rows]
 
     def expire_leases(self) -> None:
         past = "clock_timestamp() - interval '1 second'"
-        mine = "calendar_id IN (SELECT id FROM calendars WHERE agent_id = :agent)"
+        mine = "calendar_id IN (SELECT id FROM calendars WHERE agent_id = ANY(:agents))"
         for table in ("writes", "cursors"):
             statement = f"UPDATE {table} SET leased_until = {past} WHERE leased_until IS NOT NULL AND {mine}"  # noqa: S608
-            self.rig.sql(statement, agent=self.agent_id)
+            self.rig.sql(statement, agents=self.agents)
+
+    def end_holds(self) -> None:
+        """Let every visitor's time be over."""
+        over = "UPDATE slots SET held_until = clock_timestamp() - interval '1 ms' WHERE held_by > 0"
+        self.rig.sql(f"{over} AND agent_id = ANY(:agents)", agents=self.agents)
 
     def hurry(self) -> None:
         """Let every wait be over."""
-        self.rig.sql("UPDATE writes SET not_before = clock_timestamp() WHERE agent_id = :agent", agent=self.agent_id)
-        self.rig.sql("UPDATE proposals SET not_before = clock_timestamp() WHERE agent_id = :agent", agent=self.agent_id)
+        self.rig.sql(
+            "UPDATE writes SET not_before = clock_timestamp() WHERE agent_id = ANY(:agents)", agents=self.agents
+        )
+        self.rig.sql(
+            "UPDATE proposals SET not_before = clock_timestamp() WHERE agent_id = ANY(:agents)", agents=self.agents
+        )
 
     def work(self, *, rounds: int = 4) -> bool:
         """Work on what is due a few times; whether that was all."""
@@ -213,8 +196,8 @@ class Cell:
             before = self.decided()
             self.hurry()
             jobs = [feed.job(job) for feed in self.feeds for job in Job]
-            self.rig.publish([("ResumeCommits", ()), *jobs])
-            self.rig.drain()
+            self.rig.publish([("ResumeCommits", ()), ("ReleaseHolds", ()), *jobs])
+            self.rig.drain(beat=[("ResumeCommits", ())])
         worker.end()
 
     # What must hold
@@ -222,35 +205,53 @@ class Cell:
     def decided(self) -> list[Decided]:
         rows = self.rig.sql(
             "SELECT p.kind, d.reason FROM proposals p LEFT JOIN decisions d ON d.proposal_id = p.id"
-            " WHERE p.agent_id = :agent ORDER BY 1, 2",
-            agent=self.agent_id,
+            " WHERE p.agent_id = ANY(:agents) ORDER BY 1, 2",
+            agents=self.agents,
         )
         return [(kind, str(reason)) for kind, reason in rows]
 
     def assert_whole(
-        self, *, busy: Sequence[Interval], decided: Sequence[Decided], echoes: Sequence[Decided] = ()
-    ) -> None:
-        """P1, P2, P4, P5, and that nothing is left in anybody's hands. Each of ``echoes`` may have been decided too."""
-        extra = Counter(self.decided()) - Counter(decided)
+        self,
+        *,
+        busy: Sequence[Interval],
+        decided: Sequence[Decided],
+        echoes: Sequence[Decided] = (),
+        handed: Sequence[Interval] = (),
+        kept: Sequence[Interval] = (),
+    ) -> list[Decided]:
+        """P1, P2, P4, P5, and that nothing is left in anybody's hands. Each of ``echoes`` may have been decided too.
+
+        The answer is which of them were.
+        """
+        heard = (Counter(self.decided()) - Counter(decided)) & Counter(echoes)
         found = {
-            "decided": sorted((Counter(self.decided()) - (extra & Counter(echoes))).elements()),
+            "decided": sorted((Counter(self.decided()) - heard).elements()),
             "busy": [feed.busy() for feed in self.feeds],
-            "events on the master": len(self.master.live()),
+            "events": [len(feed.live()) for feed in self.feeds if feed.ref.role is Role.MASTER],
+            "kept": self.kept(),
             "drift": [str(finding) for finding in self.drift()],
             "left over": {what: number for what, number in self.leftovers().items() if number},
         }
+        shown = {slug: list(handed) for slug in self.slugs} | {self.slug: list(busy)}
         wanted = {
             "decided": sorted(decided),
-            "busy": [list(busy)] * len(self.feeds),
-            "events on the master": len(busy),
+            "busy": [shown[feed.ref.agent] for feed in self.feeds],
+            "events": [len(shown[feed.ref.agent]) for feed in self.feeds if feed.ref.role is Role.MASTER],
+            "kept": list(kept),
             "drift": [],
             "left over": {},
         }
         wrong = {what: (found[what], wanted[what]) for what in wanted if found[what] != wanted[what]}
         assert not wrong, f"{wrong}, of {self.decided()}"
+        return list(heard)
+
+    def kept(self) -> list[Interval]:
+        """What is held for visitors."""
+        query = "SELECT lower(during), upper(during) FROM slots WHERE state = 'held' AND held_by IS NOT NULL"
+        return [Interval(*row) for row in self.rig.sql(f"{query} AND agent_id = ANY(:agents)", agents=self.agents)]
 
     def leftovers(self) -> dict[str, int]:
-        return {what: self.rig.sql(query, agent=self.agent_id)[0][0] for what, query in LEFTOVERS.items()}
+        return {what: self.rig.sql(query, agents=self.agents)[0][0] for what, query in LEFTOVERS.items()}
 
     def drift(self) -> Sequence[object]:
         """The ledger beside every calendar."""
@@ -268,7 +269,7 @@ class Cell:
                 {CalendarId(number): RemoteId(remote) for number, remote in figure.events.items()},
             )
             for figure in figures
-            if figure.agent == self.slug
+            if figure.agent in self.slugs
         ]
         return compare(bookings, [self._shown(feed) for feed in self.feeds], judged=judged).broken
 
@@ -277,28 +278,7 @@ class Cell:
         return Shown(feed.ref, tuple(feed.read()), ours)
 
 
-LEFTOVERS = {
-    "overlapping live slots": "SELECT count(*) FROM slots a JOIN slots b ON a.agent_id = b.agent_id AND a.id < b.id"
-    " AND a.during && b.during AND a.state IN ('held', 'booked') AND b.state IN ('held', 'booked')"
-    " WHERE a.agent_id = :agent",
-    "held slots": "SELECT count(*) FROM slots WHERE agent_id = :agent AND state = 'held'",
-    "slots without an appointment": "SELECT count(*) FROM slots s WHERE s.agent_id = :agent AND s.state = 'booked'"
-    " AND NOT EXISTS (SELECT FROM appointments a WHERE a.slot_id = s.id AND a.state = 'confirmed'"
-    " AND tstzrange(a.starts_at, a.ends_at) = s.during)",
-    "due writes": "SELECT count(*) FROM writes WHERE agent_id = :agent AND state = 'due'",
-    "leases": "SELECT (SELECT count(*) FROM writes WHERE agent_id = :agent AND leased_until IS NOT NULL)"
-    " + (SELECT count(*) FROM cursors r JOIN calendars c ON c.id = r.calendar_id"
-    " WHERE c.agent_id = :agent AND r.leased_until IS NOT NULL)",
-    "undecided proposals": "SELECT count(*) FROM proposals WHERE agent_id = :agent AND"
-    " (state NOT IN ('settled', 'refused') OR decided_at IS NULL)",
-    "proposals decided twice": "SELECT count(*) FROM (SELECT FROM decisions d JOIN proposals p ON p.id = d.proposal_id"
-    " WHERE p.agent_id = :agent GROUP BY p.id HAVING count(*) > 1) AS twice",
-    "changes proposed twice": "SELECT count(*) FROM (SELECT FROM proposals WHERE agent_id = :agent"
-    " GROUP BY kind, calendar_id, remote_id, remote_version HAVING count(*) > 1 AND calendar_id IS NOT NULL) AS twice",
-}
-
-
-def add_cell(rig: Rig, *, mirrors: int = 1) -> Cell:
+def add_cell(rig: Rig, *, mirrors: int = 1, colleague: bool = False) -> Cell:
     slug = f"agent-{next(rig.numbers)}"
     kinds = [("outlook", "master", "master"), *(("google", "mirror", f"mirror{n}") for n in range(mirrors))]
     with transaction(rig.runtime.sessions) as session:
@@ -315,4 +295,4 @@ def add_cell(rig: Rig, *, mirrors: int = 1) -> Cell:
         ]
     emulators: dict[str, Emulator] = {"outlook": rig.outlook, "google": rig.google}
     feeds = [Feed(rig, ref, emulators[ref.provider]) for ref in refs]
-    return Cell(rig, slug, feeds[0], feeds[1:])
+    return Cell(rig, slug, feeds[0], feeds[1:], add_cell(rig) if colleague else None)

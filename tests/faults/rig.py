@@ -33,21 +33,30 @@ from sync.detect import Detector
 from tests.fixtures.google.serving import service_account, serving
 from workers.embedded import EmbeddedPostgres, EmbeddedValkey, Stack
 from workers.programs import environment
+from workers.programs import workers as programs
 from workers.settings import EMULATED_KEY_FILE, Settings, with_emulators
 from workers.wiring import Runtime, build, build_committing
 
 ROOT = Path(__file__).parents[2]
 QUEUES = ("new", "cancel", "update", "commit", "upkeep")
 WAIT_SECONDS = 30.0
+BEAT_SECONDS = 1.0
 
 Message = tuple[str, tuple[object, ...]]
 """A task's name and its arguments."""
 
 
-def until(look: Callable[[], object], what: str, *, seconds: float = WAIT_SECONDS) -> None:
+def until(
+    look: Callable[[], object], what: str, *, seconds: float = WAIT_SECONDS, beat: Callable[[], object] = lambda: None
+) -> None:
+    """Look until it is so, and ``beat`` every second."""
+    upcoming = time.monotonic() + BEAT_SECONDS
     deadline = time.monotonic() + seconds
     while not look():
         assert time.monotonic() < deadline, f"after {seconds} s still not: {what}"
+        if time.monotonic() > upcoming:
+            beat()
+            upcoming = time.monotonic() + BEAT_SECONDS
         time.sleep(0.005)
 
 
@@ -77,7 +86,8 @@ class Worker:
         os.kill(self.pid, signal.SIGCONT)
 
     def end(self) -> None:
-        """Must have lived until now. A warm shutdown takes seconds, and is for the tests of the whole stack."""
+        """Must have lived until now, without a bug. A warm shutdown takes seconds, and is for the tests of the whole stack."""
+        assert '"task.bug"' not in self.log.read_text(), self.log.read_text()[-3000:]
         assert self._ask({"wait": self.pid, "seconds": 0}) == {"alive": self.pid}, self.log.read_text()[-3000:]
         self.die()
 
@@ -94,12 +104,14 @@ class ForkServer:
             [sys.executable, "-m", "tests.faults.worker"], cwd=ROOT, env={**kept, **env}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True
         )  # fmt: skip
 
-    def start(self, *, queues: Sequence[str] = QUEUES, ends: Mapping[str, str] | None = None) -> Worker:
-        """A new worker; ``ends`` as ``tests.faults.worker.Watch`` takes it."""
+    def start(
+        self, *, queues: Sequence[str] = QUEUES, ends: Mapping[str, str] | None = None, ahead: float = 0
+    ) -> Worker:
+        """A new worker; ``ends`` as ``tests.faults.worker.Watch`` takes it, ``ahead`` by how many seconds its clock is wrong."""
         name = f"worker-{next(self._numbers)}"
         trace, log = self._folder / f"{name}.trace", self._folder / f"{name}.log"
         told = {"name": name, "trace": str(trace), "log": str(log), "queues": ",".join(queues), "ends": ends or {}}
-        return Worker(self._ask(told)["pid"], trace, log, self._ask)
+        return Worker(self._ask({**told, "ahead": ahead})["pid"], trace, log, self._ask)
 
     def end_all(self) -> None:
         self._ask({"end": True})
@@ -149,28 +161,33 @@ class Rig:
 
     def sql(self, statement: str, **values: object) -> list[Any]:
         """As the owner, for looking and for turning back clocks."""
+        cause = "SELECT set_config('watertight.cause', 'test', true), set_config('watertight.actor', 'test', true)"
         with self.owner.begin() as connection:
+            connection.execute(text(cause))
             result = connection.execute(text(statement), values)
             return [tuple(row) for row in result] if result.returns_rows else []
 
-    def publish(self, messages: Sequence[Message]) -> None:
-        """As ``workers.nudge`` and beat do."""
+    def publish(self, messages: Sequence[Message], *, retries: int = 0) -> None:
+        """As ``workers.nudge`` and beat do, or as a task that has tried before."""
         for name, arguments in messages:
-            self.publisher.send_task(name, args=list(arguments))
+            self.publisher.send_task(name, args=list(arguments), retries=retries)
 
     def is_idle(self) -> bool:
         """Nothing waits at the broker, and nothing is in hand: what a task sends it sends before it is acknowledged."""
         return not any(self.broker.llen(queue) for queue in QUEUES) and not self.broker.hlen("unacked")
 
-    def drain(self, *, seconds: float = WAIT_SECONDS) -> None:
-        """Until the workers have done all they were told. Between queue and hand a message is nowhere for a moment."""
+    def drain(self, *, seconds: float = WAIT_SECONDS, beat: Sequence[Message] = ()) -> None:
+        """Until the workers have done all they were told, and every second ``beat``.
+
+        Between queue and hand a message is nowhere for a moment.
+        """
         looks: deque[bool] = deque(maxlen=3)
 
         def settled() -> bool:
             looks.append(self.is_idle())
             return len(looks) == looks.maxlen and all(looks)
 
-        until(settled, "broker with nothing to do", seconds=seconds)
+        until(settled, "broker with nothing to do", seconds=seconds, beat=lambda: self.publish(beat))
 
     def run(self, messages: Sequence[Message]) -> None:
         """A worker that does this, with all that follows from it."""
@@ -204,8 +221,9 @@ def running(postgres: EmbeddedPostgres, database: str, folder: Path) -> Iterator
             ),
             urls,
         )
-        env = environment(settings, Stack(owner, app, commit, valkey.url()))
-        workers = ForkServer(folder, {**env, "WATERTIGHT_COMMIT_DATABASE_URL": commit})
+        told = Stack(owner, app, commit, valkey.url())
+        (program,) = (one for one in programs(settings, told, environment(settings, told)) if one.name == "commit")
+        workers = ForkServer(folder, program.env)
         stack.callback(workers.close)
         owner_engine = create_engine(owner)
         stack.callback(owner_engine.dispose)
