@@ -52,6 +52,28 @@ def test_who_settles_late_does_not_say_yes_to_what_another_is_taking_back(world:
     world.assert_in_step()
 
 
+@pytest.mark.parametrize("step", [Boundary.CHECK_READ, Boundary.WROTE, Boundary.VERIFY_READ])
+def test_who_comes_late_does_not_turn_a_certain_no_into_a_perhaps(world: World, step: Boundary) -> None:
+    """The second worker has recorded that ours must go, and died; the first one's next step must not be recorded."""
+
+    def another() -> None:
+        world.master.on("create", lambda: world.master.put(at(10.5), "Human"), after="after")
+        if step is not Boundary.CHECK_READ:
+            world.master.put(at(10.5), "Human")
+        world.expire_leases()
+        with pytest.raises(Died), watched(once(Boundary.UNDOING, die)):
+            world.decide(proposal)
+
+    proposal = world.ask(at(10))
+    with watched(once(step, another)):
+        assert isinstance(world.decide(proposal), Skipped)
+    assert world.story(proposal).state == "undone"
+    world.expire_leases()
+    world.quiesce()
+    assert world.reason(proposal) == "master_busy"
+    world.assert_in_step()
+
+
 def test_a_move_that_was_refused_cannot_land_late(world: World) -> None:
     """The first worker sleeps just before it writes; the second refuses; the vendor then refuses the first."""
     appointment = world.book(at(10))
