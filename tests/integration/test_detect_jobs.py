@@ -245,3 +245,15 @@ def test_a_change_delivered_again_and_again_is_one_proposal(world: World, script
     scripted.script = [says(event, event), says(event), says(event)]
     assert [len(world.detect(Job.NEW, MIRROR).proposals) for _ in range(3)] == [1, 0, 0]
     assert event.remote_id == RemoteId(world.sql("SELECT remote_id FROM proposals")[0][0])
+
+
+def test_a_deletion_that_is_read_again_before_it_was_decided_is_one_proposal(world: World) -> None:
+    """An expired cursor shows it anew, and webhook and poll may both bring it (P5)."""
+    world.book(at(10))
+    world.mirror.remove(world.mirror.events()[0].remote_id)
+    first = world.detect(Job.CANCEL, "dana-mirror").proposals
+    for _ in range(3):
+        world.mirror.expire()
+        assert world.detect(Job.CANCEL, "dana-mirror").proposals == ()
+    world.quiesce()
+    assert (len(first), world.booked()) == (1, [])
