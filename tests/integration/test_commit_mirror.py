@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from sync.commit.outcome import Snoozed
 from sync.domain import Job, Kind, RemoteEvent
-from sync.errors import WriteOutcomeUnknown
+from sync.errors import ProviderUnavailable, WriteOutcomeUnknown
 from tests.integration.world import World, at, drag, shown
 
 
@@ -227,4 +228,26 @@ def test_an_event_whose_appointment_was_cancelled_can_be_made_busy_again(world: 
     world.mirror.put(at(10), "[cancelled] Mine", remote_id="mine", blocks=True)
     world.quiesce()
     assert [row.title for row in world.appointments()] == ["Mine"]
+    world.assert_in_step()
+
+
+def test_nothing_is_copied_that_the_master_does_not_carry_any_more(world: World) -> None:
+    """P3: a person has moved our event, and no job has heard of it; the copy waits until the ledger has followed."""
+    world.decide(world.ask(at(10)))
+    drag(world.master, world.master.events()[0], at(15))
+    (copy,) = world.due()
+    assert world.engine.commit(copy) == Snoozed(0.5, "stale_version")
+    assert (world.mirror.events(), world.mirror.calls.count("create")) == ([], 0)
+    world.quiesce()
+    assert shown(world.mirror) == [at(15)]
+    world.assert_in_step()
+
+
+def test_nothing_is_copied_while_the_master_cannot_be_read(world: World) -> None:
+    world.decide(world.ask(at(10)))
+    (copy,) = world.due()
+    world.master.fail("find_event", ProviderUnavailable("down"))
+    assert world.engine.commit(copy) == Snoozed(0.5, "provider_unavailable")
+    assert world.mirror.events() == []
+    world.quiesce()
     world.assert_in_step()

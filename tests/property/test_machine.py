@@ -26,6 +26,8 @@ def test_nothing_that_may_happen_breaks_a_promise(stage: Stage) -> None:
         while stage.counts["steps"] < STEPS or number == SEED:
             play(stage, number)
             number += 1
+            sys.stdout.write(f"seed {number - 1}: {stage.counts['steps']} steps so far\n")
+            sys.stdout.flush()
     finally:
         report(stage, seconds=time.monotonic() - began, rounds=number - SEED)
 
