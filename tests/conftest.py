@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -49,43 +50,91 @@ def postgres() -> Iterator[EmbeddedPostgres]:
         yield server
 
 
+@dataclass(frozen=True)
+class Shared:
+    """One database for many tests, with connections that stay: to make both anew costs more than most tests do."""
+
+    name: str
+    owner: Engine
+    app: Engine
+    commit: Engine
+
+    def empty(self) -> None:
+        """As it was migrated. Whoever forgot to end a transaction is ended first."""
+        with self.owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text(FORGOTTEN))
+            connection.execute(text("SET session_replication_role = replica"))  # no triggers: history is append-only
+            for statement in connection.scalars(text(EMPTYING)).all():
+                connection.execute(text(statement))
+            connection.execute(text("RESET session_replication_role"))
+
+
+FORGOTTEN = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND state LIKE 'idle in transaction%'
+"""
+EMPTYING = """
+    SELECT format('DELETE FROM %I', tablename) FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'
+    UNION ALL SELECT format('ALTER SEQUENCE %I RESTART', sequencename) FROM pg_sequences WHERE last_value IS NOT NULL
+"""
+
+
+@pytest.fixture(scope="session")
+def shared(postgres: EmbeddedPostgres) -> Iterator[Shared]:
+    name = _create(postgres, "shared")
+    owner = create_engine(_url(postgres, "postgres", database=name))
+    app, commit = (make_engine(_url(postgres, f"watertight_{role}", database=name)) for role in ("app", "commit"))
+    yield Shared(name, owner, app, commit)
+    for engine in (owner, app, commit):
+        engine.dispose()
+
+
 @pytest.fixture
-def database(postgres: EmbeddedPostgres) -> Iterator[str]:
-    """The name of an empty, migrated database of this test's own."""
-    name = f"test_{next(_numbers)}"
-    admin = create_engine(
-        _url(postgres, "postgres", database="postgres"), poolclass=NullPool, isolation_level="AUTOCOMMIT"
-    )
-    with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE watertight"))
+def database(shared: Shared) -> str:
+    """The name of a migrated database that is empty at the beginning of the test."""
+    shared.empty()
+    return shared.name
+
+
+@pytest.fixture
+def own_database(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """One that the test may change as it likes."""
+    name = _create(postgres, f"test_{next(_numbers)}")
     yield name
-    with admin.connect() as connection:
+    with _admin(postgres).connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 @pytest.fixture
-def owner_engine(postgres: EmbeddedPostgres, database: str) -> Iterator[Engine]:
-    engine = create_engine(_url(postgres, "postgres", database=database))
-    yield engine
-    engine.dispose()
+def owner_engine(shared: Shared, database: str) -> Engine:
+    assert database == shared.name
+    return shared.owner
 
 
 @pytest.fixture
-def app_sessions(postgres: EmbeddedPostgres, database: str) -> Iterator[Sessions]:
+def app_sessions(shared: Shared, database: str) -> Sessions:
     """Sessions as every process but the commit worker has them."""
-    yield from _sessions(_url(postgres, "watertight_app", database=database))
+    assert database == shared.name
+    return make_sessions(shared.app)
 
 
 @pytest.fixture
-def commit_sessions(postgres: EmbeddedPostgres, database: str) -> Iterator[Sessions]:
+def commit_sessions(shared: Shared, database: str) -> Sessions:
     """Sessions as the commit worker has them."""
-    yield from _sessions(_url(postgres, "watertight_commit", database=database))
+    assert database == shared.name
+    return make_sessions(shared.commit)
 
 
-def _sessions(url: str) -> Iterator[Sessions]:
-    engine = make_engine(url)
-    yield make_sessions(engine)
-    engine.dispose()
+def _create(server: EmbeddedPostgres, name: str) -> str:
+    with _admin(server).connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE watertight"))
+    return name
+
+
+def _admin(server: EmbeddedPostgres) -> Engine:
+    return create_engine(
+        _url(server, "postgres", database="postgres"), poolclass=NullPool, isolation_level="AUTOCOMMIT"
+    )
 
 
 def _url(server: EmbeddedPostgres, role: str, *, database: str) -> str:

@@ -14,6 +14,7 @@ import structlog
 from celery import Celery, Task, signals
 from celery.exceptions import SoftTimeLimitExceeded, TaskPredicate
 from kombu.exceptions import OperationalError as Unsent
+from psycopg.errors import LockNotAvailable
 from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
@@ -56,6 +57,9 @@ class WatertightTask(Task):
             if is_database_away(error):
                 log.warning("task.database_away", task=self.name)
                 return "the database is away: left for later"
+            if waited_too_long(error):
+                log.warning("task.lock_waited", task=self.name)
+                return "another worker holds the lock: left for later"
             if isinstance(error, Unsent):
                 log.warning("task.broker_away", task=self.name)
                 return "the broker is away: left for later"
@@ -74,6 +78,14 @@ def is_database_away(error: BaseException) -> bool:
         return False
     state = getattr(error.orig, "sqlstate", None)
     return state is None or state.startswith(AWAY)
+
+
+def waited_too_long(error: BaseException) -> bool:
+    """Whether somebody else kept a lock for longer than we wait (on a slow machine, or in the hands of a killed worker).
+
+    No lock outlives its transaction, and the server ends one that stands idle; so this passes, as a deadlock would not.
+    """
+    return isinstance(error, OperationalError) and isinstance(error.orig, LockNotAvailable)
 
 
 app = Celery("watertight", task_cls=WatertightTask)

@@ -91,7 +91,7 @@ def test_a_worker_whose_clock_is_wrong_decides_as_any_other(rig: Rig, ahead: int
     book_move_and_hold(cell)
     assert clock_of(cell) == pytest.approx(ahead, abs=600)
     right = rig.workers.start()
-    until(lambda: "ready." in right.log.read_text(), "another worker that is ready")
+    until(lambda: right.log.exists() and "ready." in right.log.read_text(), "another worker that is ready")
     cancel_and_expire(cell)
     for worker in (wrong, right):
         worker.end()

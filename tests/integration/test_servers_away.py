@@ -45,7 +45,7 @@ def test_a_task_that_cannot_send_ends_without_a_failure() -> None:
     assert Ask()(work) == "the broker is away: left for later"
 
 
-def test_a_lock_that_was_waited_for_too_long_is_still_a_failure(owner_engine: Engine) -> None:
+def test_a_lock_that_was_waited_for_too_long_is_left_for_later(owner_engine: Engine) -> None:
     def work() -> None:
         with owner_engine.connect() as one, owner_engine.connect() as other:
             one.execute(text("LOCK TABLE proposals"))
@@ -55,5 +55,13 @@ def test_a_lock_that_was_waited_for_too_long_is_still_a_failure(owner_engine: En
     with pytest.raises(Refusal) as caught:
         work()
     assert not is_database_away(caught.value)
-    with pytest.raises(UnexpectedError, match="OperationalError"):
+    assert Ask()(work) == "another worker holds the lock: left for later"
+
+
+def test_a_statement_that_the_database_does_not_understand_is_a_bug(owner_engine: Engine) -> None:
+    def work() -> None:
+        with owner_engine.connect() as connection:
+            connection.execute(text("SELECT nonsense"))
+
+    with pytest.raises(UnexpectedError, match="ProgrammingError"):
         Ask()(work)

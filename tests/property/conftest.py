@@ -29,15 +29,15 @@ for name, examples, steps in (("dev", 6, 40), ("ci", 20, 50), ("nightly", 40, 60
 
 
 @pytest.fixture
-def stage(postgres: EmbeddedPostgres, database: str) -> Iterator[Stage]:
-    url = make_url(postgres.url()).set(drivername="postgresql", database=database)
+def stage(postgres: EmbeddedPostgres, own_database: str) -> Iterator[Stage]:
+    url = make_url(postgres.url()).set(drivername="postgresql", database=own_database)
     with psycopg.connect(url.render_as_string(hide_password=False), autocommit=True) as owner:
         tables = prepare(owner)
     with psycopg.connect(url.render_as_string(hide_password=False), autocommit=True) as owner:
         yield from _stage(
             owner,
-            _sessions(postgres, database, "watertight_app"),
-            _sessions(postgres, database, "watertight_commit"),
+            _sessions(postgres, own_database, "watertight_app"),
+            _sessions(postgres, own_database, "watertight_commit"),
             tables,
         )
 
