@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -50,25 +50,6 @@ def test_a_frozen_job_worker_stops_no_other_job(stack: Stack) -> None:
         wait_for(lambda: stack.reads("new") > again, "another read by new")
         assert stack.reads("update") == at_rest
     wait_for(lambda: stack.reads("update") > at_rest, "read by update after it was thawed")
-
-
-@pytest.mark.parametrize("server", ["valkey", "postgres"])
-def test_a_killed_server_is_revived_and_work_flows_again(stack: Stack, server: str) -> None:
-    killed = stack.kill(server)
-    stack.revived(server, instead_of=killed)
-    start = stack.free_hour()
-    number = wait_for(lambda: attempt(stack, f"After {server}", start=start), "accepted request")
-    wait_for(lambda: stack.is_decided(number), "decision", seconds=90)
-    assert stack.proposal(number)["reason"] == "accepted"
-    wait_for(lambda: (f"After {server}", start) in stack.shown("google"), "copy on the mirror", seconds=90)
-
-
-def attempt(stack: Stack, title: str, *, start: datetime) -> int:
-    """The same key each time, as a caller should."""
-    try:
-        return stack.propose(title, start=start)
-    except (AssertionError, OSError):
-        return 0
 
 
 def test_a_run_that_gives_up_leaves_one_dead_letter_and_one_alert(stack: Stack) -> None:

@@ -11,6 +11,7 @@ import pytest
 from sync.boundaries import Boundary as B  # noqa: N817 - the table is read by its columns
 from sync.domain import Interval
 from tests.faults.cell import Cell, Decided
+from tests.faults.figures import FULL
 from tests.faults.operations import (
     BOOKED,
     CANCELLED,
@@ -76,7 +77,7 @@ def delete_on_master(cell: Cell) -> None:
             cell.rig.engine.commit(reference)
 
 
-STEPS = (B.CHECKED, B.WROTE, B.VERIFY_READ, B.SETTLING)
+STEPS = (B.CHECKED, B.WROTE, B.VERIFY_READ, B.SETTLING) if FULL else (B.CHECKED, B.SETTLING)
 FINISHED = [
     *(Nap("book", at, (TEN,), (BOOKED,)) for at in STEPS),
     *(Nap("move_by_half", at, (HALF_PAST,), (BOOKED, MOVED), echoes=(("move", "already_done"),)) for at in STEPS),

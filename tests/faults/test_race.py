@@ -25,8 +25,8 @@ from tests.faults.rig import Rig, Worker, until
 from workers.embedded import EmbeddedPostgres
 
 WORKERS = 8
-ON_ONE_SLOT = 1000 if FULL else 100
-ON_MANY, AGENTS = (5000, 20) if FULL else (200, 5)
+ON_ONE_SLOT = 1000 if FULL else 60
+ON_MANY, AGENTS = (5000, 20) if FULL else (100, 4)
 PATIENCE_SECONDS = 1200.0 if FULL else 90.0
 NEVER_SAID = ("", None)
 
