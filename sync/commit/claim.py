@@ -131,9 +131,9 @@ def _begin(session: Session, proposal: Proposal, parties: Parties) -> Order | Fo
 
 def _must_wait(session: Session, proposal: Proposal, appointment: Appointment | None) -> bool:
     """Two proposals for one appointment, or from one event that has none yet, are taken in turn."""
-    if appointment is not None:
-        return _is_in_hand(session, appointment)
-    return proposal.calendar_id is not None and _has_earlier_open(session, proposal)
+    if appointment is None:
+        return proposal.calendar_id is not None and _has_earlier_open(session, proposal)
+    return _is_in_hand(session, appointment) or _was_asked_before(session, proposal)
 
 
 def _origin(session: Session, proposal: Proposal) -> CalendarRef | None:
@@ -156,6 +156,18 @@ def _has_earlier_open(session: Session, proposal: Proposal) -> bool:
     earlier = select(Proposal.id).where(
         Proposal.calendar_id == proposal.calendar_id,
         Proposal.remote_id == proposal.remote_id,
+        Proposal.id < proposal.id,
+        Proposal.state.not_in(FINAL_STATES),
+    )
+    return session.scalar(earlier.limit(1)) is not None
+
+
+def _was_asked_before(session: Session, proposal: Proposal) -> bool:
+    """What people ask about one appointment by its number is done in the order in which they asked."""
+    if proposal.appointment_id is None:
+        return False
+    earlier = select(Proposal.id).where(
+        Proposal.appointment_id == proposal.appointment_id,
         Proposal.id < proposal.id,
         Proposal.state.not_in(FINAL_STATES),
     )

@@ -159,3 +159,14 @@ def test_what_is_not_there_is_said_at_once(world: World) -> None:
         world.wish(Kind.BOOK, agent="dana")
     with pytest.raises(Malformed, match="agent"):
         world.wish(Kind.HOLD, at(10))
+
+
+def test_what_is_asked_about_one_appointment_is_done_in_the_order_of_asking(
+    world: World, booked: AppointmentRecord
+) -> None:
+    wishes = [world.wish(Kind.MOVE, at(hour), appointment=booked.id) for hour in (12, 14, 16)]
+    for wish in reversed(wishes):
+        world.decide(wish.id)
+    assert [world.story(wish.id).state for wish in wishes] == ["settled", "pending", "pending"]
+    world.quiesce()
+    assert world.booked() == [at(16)]
