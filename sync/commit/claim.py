@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import and_, select
+from sqlalchemy import ColumnElement, and_, select
 from sqlalchemy.orm import Session, aliased
 
 from models.agents import Calendar
@@ -153,12 +153,12 @@ def _is_stray(session: Session, proposal: Proposal) -> bool:
 
 
 def _has_earlier_open(session: Session, proposal: Proposal) -> bool:
-    earlier = select(Proposal.id).where(
-        Proposal.calendar_id == proposal.calendar_id,
-        Proposal.remote_id == proposal.remote_id,
-        Proposal.id < proposal.id,
-        Proposal.state.not_in(FINAL_STATES),
-    )
+    same = (Proposal.calendar_id == proposal.calendar_id, Proposal.remote_id == proposal.remote_id)
+    return _is_open_before(session, proposal, *same)
+
+
+def _is_open_before(session: Session, proposal: Proposal, *about: ColumnElement[bool]) -> bool:
+    earlier = select(Proposal.id).where(*about, Proposal.id < proposal.id, Proposal.state.not_in(FINAL_STATES))
     return session.scalar(earlier.limit(1)) is not None
 
 
@@ -166,12 +166,7 @@ def _was_asked_before(session: Session, proposal: Proposal) -> bool:
     """What people ask about one appointment by its number is done in the order in which they asked."""
     if proposal.appointment_id is None:
         return False
-    earlier = select(Proposal.id).where(
-        Proposal.appointment_id == proposal.appointment_id,
-        Proposal.id < proposal.id,
-        Proposal.state.not_in(FINAL_STATES),
-    )
-    return session.scalar(earlier.limit(1)) is not None
+    return _is_open_before(session, proposal, Proposal.appointment_id == proposal.appointment_id)
 
 
 def _is_in_hand(session: Session, appointment: Appointment) -> bool:

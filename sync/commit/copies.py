@@ -82,7 +82,7 @@ class CopyRun:
             current = self._reader.find_event(order.shown.remote_id)
             if current is not None and draft.is_shown_by(current):
                 return current  # an earlier attempt wrote it, unheard
-            current = self._unless_edited(order.shown)
+            current = current if _is_as_shown(current, order.shown) else None
             self._hold_on()
             return current and self._writer.update(current.remote_id, draft, version=current.version)
 
@@ -138,10 +138,7 @@ class CopyRun:
 
     def _unless_edited(self, shown: Shown) -> RemoteEvent | None:
         current = self._reader.find_event(shown.remote_id)
-        if current is None or current.interval != shown.interval:
-            return None
-        same = current.title.removeprefix(REFUSED_PREFIX) == shown.title.removeprefix(REFUSED_PREFIX)
-        return current if same else None
+        return current if _is_as_shown(current, shown) else None
 
     def _hold_on(self) -> None:
         """The version that a write names is either the ledger's or was read under this lease: a late worker has neither."""
@@ -182,6 +179,13 @@ class CopyRun:
             cross(Boundary.COPY_RECORDING)
         cross(Boundary.COPY_RECORDED)
         return Written(what)
+
+
+def _is_as_shown(current: RemoteEvent | None, shown: Shown) -> bool:
+    """Whether the event is there and no person has edited it since; our own mark on it is no edit."""
+    if current is None or current.interval != shown.interval:
+        return False
+    return current.title.removeprefix(REFUSED_PREFIX) == shown.title.removeprefix(REFUSED_PREFIX)
 
 
 def _ours(link: RemoteLink | None) -> bool:
