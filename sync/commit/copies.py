@@ -80,9 +80,10 @@ class CopyRun:
             return self._writer.update(order.shown.remote_id, draft, version=order.shown.version)
         except (StaleVersion, NotFound):
             current = self._reader.find_event(order.shown.remote_id)
-            if current is not None and draft.is_shown_by(current):
-                return current  # an earlier attempt wrote it, unheard
-            current = current if _is_as_shown(current, order.shown) else None
+            # One that shows it already was written by an earlier attempt, unheard: written once more all the same, so
+            # that nobody who saw this very version can still write (docs/adr/0011).
+            written = current is not None and draft.is_shown_by(current)
+            current = current if written or _is_as_shown(current, order.shown) else None
             self._hold_on()
             return current and self._writer.update(current.remote_id, draft, version=current.version)
 
