@@ -17,6 +17,7 @@ from sync.domain import (
     ChangeSet,
     EventDraft,
     Interval,
+    Job,
     RemoteEvent,
     RemoteId,
     Removal,
@@ -108,7 +109,13 @@ class MemoryCalendar:
         """What a person looking at the calendar sees."""
         return [row.state for row in list(self.rows.values()) if isinstance(row.state, RemoteEvent)]
 
-    def read_changes(self, cursor: str | None, *, window: Interval) -> ChangeSet:
+    def read_changes(
+        self,
+        cursor: str | None,
+        *,
+        window: Interval,
+        job: Job | None = None,  # noqa: ARG002 - the feed cannot be filtered by kind
+    ) -> ChangeSet:
         self._called("read_changes")
         since = int(cursor) if cursor is not None else 0
         if cursor is not None and since < self.expired_before:

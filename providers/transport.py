@@ -10,7 +10,7 @@ import email.utils
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
@@ -62,6 +62,19 @@ class TokenAuth(Protocol):
     def forget(self, token: str) -> None:
         """The API refused ``token``: do not hand it out again."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class StaticToken:
+    """A key that a person made once (``TokenAuth``). Refused, it stays refused until somebody sets another."""
+
+    key: str = field(repr=False)
+
+    def token(self) -> str:
+        return self.key
+
+    def forget(self, token: str) -> None:
+        """Nothing to forget: there is no other."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,11 +108,25 @@ class Attendee:
 
 
 @dataclass(frozen=True, slots=True)
+class BusyPolicy:
+    """What takes an agent's time where reasonable people differ; everything else is fixed by each vendor's table.
+
+    ``tentative``: marked so by the agent. ``unanswered``: an invitation that waits for an answer. ``working_elsewhere``:
+    at work, but not at the desk. ``focus_time``: kept free of meetings by the agent.
+    """
+
+    tentative: bool = True
+    unanswered: bool = True
+    working_elsewhere: bool = False
+    focus_time: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class CalendarRef:
     """One remote feed of an agent, as much as an adapter needs to know of it.
 
-    ``remote`` is the vendor's reference (a mailbox, a calendar id). ``zone`` is the agent's IANA
-    zone, used only to turn all-day dates and floating times into instants.
+    ``remote`` is the vendor's reference (a mailbox, a calendar id, an owner id). ``zone`` is the agent's IANA
+    zone, used only to turn all-day dates and floating times into instants; ``busy`` is the agent's own policy.
     """
 
     id: CalendarId
@@ -121,6 +135,7 @@ class CalendarRef:
     remote: str
     role: Role
     zone: str
+    busy: BusyPolicy = BusyPolicy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +145,8 @@ class RemoteEvent:
     ``version`` is opaque (an etag) and is only ever compared for equality or sent back. ``updated`` is the vendor's own
     clock and orders two states of one event; it is never compared with ours. ``blocks`` says whether the event takes
     the person's time (not free, not declined, not cancelled). ``key`` is the idempotency key of the write of ours that
-    created it, when the vendor shows it.
+    created it, when the vendor shows it. ``replaces`` is the event that this one took over from, at vendors where a new
+    time is a new event.
     """
 
     remote_id: RemoteId
@@ -142,9 +158,11 @@ class RemoteEvent:
     attendees: tuple[Attendee, ...] = ()
     key: WriteKey | None = None
     series_id: str | None = None
+    replaces: RemoteId | None = None
 
     def __post_init__(self) -> None:
         texts = [("remote_id", self.remote_id), ("title", self.title), ("version", self.version)]
+        texts += [("replaces", self.replaces or "")]
         texts += [("attendees", text) for attendee in self.attendees for text in (attendee.name, attendee.email)]
         for name, text in texts:
             if not is_storable(text):

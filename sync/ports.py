@@ -6,7 +6,17 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from sync.domain import CalendarRef, ChangeSet, EventDraft, Interval, RemoteEvent, RemoteId, Subscription, WriteKey
+from sync.domain import (
+    CalendarRef,
+    ChangeSet,
+    EventDraft,
+    Interval,
+    Job,
+    RemoteEvent,
+    RemoteId,
+    Subscription,
+    WriteKey,
+)
 
 
 class CalendarReader(Protocol):
@@ -16,10 +26,11 @@ class CalendarReader(Protocol):
     Forbidden. A partial answer is an error, never a shorter result (P6).
     """
 
-    def read_changes(self, cursor: str | None, *, window: Interval) -> ChangeSet:
+    def read_changes(self, cursor: str | None, *, window: Interval, job: Job | None = None) -> ChangeSet:
         """Everything since ``cursor``; without one, everything in ``window``. Series come as their occurrences.
 
-        ``window`` must be the one the cursor was opened with.
+        ``window`` must be the one the cursor was opened with. A vendor that can filter may leave out, of what came since
+        the cursor, what does not concern ``job``. An event that another one replaces comes with that one.
 
         Raises:
             CursorExpired: the cursor cannot be continued; read again without one.
@@ -36,6 +47,8 @@ class CalendarReader(Protocol):
 
     def find_event(self, remote_id: RemoteId) -> RemoteEvent | None:
         """The event as it is now, or None if it does not exist or is cancelled.
+
+        Where another event has replaced it, that one.
 
         Raises:
             Malformed: it exists and cannot be understood.

@@ -35,6 +35,7 @@ from sync.domain import (
     ChangeSet,
     EventDraft,
     Interval,
+    Job,
     RemoteEvent,
     RemoteId,
     Subscription,
@@ -124,7 +125,13 @@ class GoogleCalendar:
 
     # Reading
 
-    def read_changes(self, cursor: str | None, *, window: Interval) -> ChangeSet:
+    def read_changes(
+        self,
+        cursor: str | None,
+        *,
+        window: Interval,
+        job: Job | None = None,  # noqa: ARG002 - the feed cannot be filtered by kind
+    ) -> ChangeSet:
         # The window may not be repeated next to a sync token; everything else must be.
         span = {"syncToken": cursor} if cursor else _span(window)
         rows, token = self._list.read({"singleEvents": "true", "showDeleted": "true", **span})

@@ -13,7 +13,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from providers.google.moments import Moment, parse_instant
+from providers.google.moments import Moment
+from providers.moments import parse_instant
 from sync.domain import Attendee, Change, EventDraft, Interval, RemoteEvent, RemoteId, Removal, Unparsed, WriteKey
 from sync.errors import Malformed
 

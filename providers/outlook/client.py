@@ -24,6 +24,7 @@ from sync.domain import (
     ChangeSet,
     EventDraft,
     Interval,
+    Job,
     RemoteEvent,
     RemoteId,
     Removal,
@@ -96,7 +97,13 @@ class OutlookCalendar(PushChannels):
 
     # Reading
 
-    def read_changes(self, cursor: str | None, *, window: Interval) -> ChangeSet:
+    def read_changes(
+        self,
+        cursor: str | None,
+        *,
+        window: Interval,
+        job: Job | None = None,  # noqa: ARG002 - the feed cannot be filtered by kind
+    ) -> ChangeSet:
         """``cursor`` is a deltaLink, which has the window baked in (Graph: delta-query-events.md).
 
         Raises:

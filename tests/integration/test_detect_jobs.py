@@ -189,8 +189,8 @@ class ScriptedCalendar(MemoryCalendar):
 
     script: list[ChangeSet] = field(default_factory=list)
 
-    def read_changes(self, cursor: str | None, *, window: Interval) -> ChangeSet:
-        return self.script.pop(0) if self.script else MemoryCalendar.read_changes(self, cursor, window=window)
+    def read_changes(self, cursor: str | None, *, window: Interval, job: Job | None = None) -> ChangeSet:
+        return self.script.pop(0) if self.script else MemoryCalendar.read_changes(self, cursor, window=window, job=job)
 
 
 @pytest.fixture
