@@ -171,10 +171,14 @@ class RemoteEvent:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """The vendor says that this event is deleted or cancelled. ``updated`` is None where the vendor does not say when."""
+    """The vendor says that this event is deleted or cancelled. ``updated`` is None where the vendor does not say when.
+
+    ``replaces`` as with ``RemoteEvent``: a chain of events that took over from one another must not break at one that ended.
+    """
 
     remote_id: RemoteId
     updated: datetime | None = None
+    replaces: RemoteId | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from models.migrate import upgrade
 from models.session import database_now, make_engine, transaction
 from sync.domain import CalendarId
 from sync.errors import NotFound, WatertightError
-from sync.failures import resolve_alert
+from sync.patience import release_calendar
 from workers import observability
 from workers.agents_file import read_agents, store_agents
 from workers.embedded import EmbeddedError
@@ -157,13 +157,15 @@ def list_calendars(json: AsJson = False) -> None:  # noqa: FBT002 - a command-li
 def release(
     calendar_id: Annotated[int, typer.Argument(metavar="ID", min=1, max=BIGGEST_CALENDAR, help="See calendars list.")],
 ) -> None:
-    """Let the jobs go on with a calendar that was stopped for a human."""
+    """Let the jobs go on with a calendar that was stopped for a human, or that they leave alone because it kept failing.
+
+    After a mass change this says that the events are really gone: each job may believe so once.
+    """
     with transaction(_runtime().sessions) as session:
         calendar = session.get(Calendar, calendar_id, with_for_update=True)
         if calendar is None:
             raise NotFound(f"no calendar {calendar_id}")
-        calendar.stopped_code = None
-        resolve_alert(session, f"stopped:{calendar_id}")
+        release_calendar(session, calendar)
     _line("watertight", f"calendar {calendar_id} is released")
 
 

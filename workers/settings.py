@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from providers.google.client import GoogleCredentials
 from providers.outlook.client import OutlookCredentials
 from providers.registry import Credentials
+from sync.changes import Brake
 from sync.detect import Horizon
 
 SECRETS_DIR = Path("/run/secrets")
@@ -78,6 +79,8 @@ class Settings(BaseSettings):
     days_back: Days = 1.0
     days_ahead: Days = 60.0
     window_reopen_hours: Days = 24.0
+    brake_share: float = Field(default=0.2, gt=0, le=1, description="of a calendar's coming events, gone in one read")
+    brake_at_least: int = Field(default=5, ge=1, description="events; fewer never stop a calendar")
     job_threads: int = Field(default=8, ge=1, le=100)
     commit_processes: int = Field(default=2, ge=1, le=100)
     log_level: Level = "INFO"
@@ -104,6 +107,10 @@ class Settings(BaseSettings):
             ahead=timedelta(days=self.days_ahead),
             reopen=timedelta(hours=self.window_reopen_hours),
         )
+
+    @property
+    def brake(self) -> Brake:
+        return Brake(share=self.brake_share, at_least=self.brake_at_least)
 
     @cached_property
     def running(self) -> dict[str, Any]:
