@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -34,9 +34,11 @@ class Deliveries:
     def __init__(self) -> None:
         self._outbox: queue.SimpleQueue[Post] = queue.SimpleQueue()
         self._answers: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self._waiting: Counter[str] = Counter()
         self._thread: threading.Thread | None = None
 
     def send(self, post: Post) -> None:
+        self._waiting[post.submission] += 1
         self._outbox.put(post)
         if self._thread is None:
             self._thread = threading.Thread(target=self._deliver_for_ever, name="webform-push", daemon=True)
@@ -46,11 +48,17 @@ class Deliveries:
         """Status and body of every attempt, oldest first; status 0 where nobody answered."""
         return list(self._answers[submission])
 
+    def waiting(self, submission: str) -> int:
+        """How many posts of it are not done with yet."""
+        return self._waiting[submission]
+
     def _deliver_for_ever(self) -> None:
         with requests.Session() as session:
             session.trust_env = False
             while True:
-                self._deliver(session, self._outbox.get())
+                post = self._outbox.get()
+                self._deliver(session, post)
+                self._waiting[post.submission] -= 1
 
     def _deliver(self, session: requests.Session, post: Post) -> None:
         time.sleep(post.wait_seconds)

@@ -65,7 +65,8 @@ class WebformEmulator:
     def show(self, calendar: str, entry: Entry) -> dict[str, Any]:
         if calendar == CONNECTIONS:
             return {name: value for name, value in entry.data.items() if name != "secret"}
-        return {**entry.data, "deliveries": self._deliveries.answers(entry.id)}
+        waiting = self._deliveries.waiting(entry.id)
+        return {**entry.data, "deliveries": self._deliveries.answers(entry.id), "waiting": waiting}
 
     def error(self, status: int, code: str, message: str) -> Response:
         return JSONResponse({"error": {"code": code, "message": message}}, status_code=status)

@@ -14,6 +14,7 @@ from http import HTTPStatus
 import structlog
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
+from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
@@ -111,13 +112,17 @@ def _take(form: Form, content_type: str, body: bytes) -> Response:
         digest = hashlib.sha256(body).hexdigest()
         keep_unreadable(form.name, digest, error.field, error.reason, body)
         raise
-    record = _find(received)
-    if received.created:
-        nudge([f"proposal:{received.id}"], about=f"{record.agent} via form:{form.name}")
+    return _answer(form, received, _find(received))
+
+
+def _answer(form: Form, received: intake.Received, record: ProposalRecord) -> Response:
+    """The nudge leaves after the answer: form tools wait only seconds, and a broker that is away takes as long."""
+    about = f"{record.agent} via form:{form.name}"
+    after = BackgroundTask(nudge, [f"proposal:{received.id}"], about=about) if received.created else None
     if form.mapping.redirect is not None:
-        return RedirectResponse(form.mapping.redirect, HTTPStatus.SEE_OTHER)
+        return RedirectResponse(form.mapping.redirect, HTTPStatus.SEE_OTHER, background=after)
     status = HTTPStatus.ACCEPTED if received.created else HTTPStatus.OK
-    return JSONResponse({"id": record.id, "state": record.state}, status)
+    return JSONResponse({"id": record.id, "state": record.state}, status, background=after)
 
 
 def _receive(submission: Submission) -> intake.Received:
