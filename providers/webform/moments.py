@@ -16,9 +16,11 @@ from sync.errors import Malformed
 _TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d)(:\d\d(?:\.\d+)?)? ?([Zz]|[+-]\d\d:?\d\d)?", re.ASCII)
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _CLOCK: Final = re.compile(r"(\d\d:\d\d)(:\d\d)?", re.ASCII)
-_OFFSET: Final = re.compile(r"(?:UTC|GMT)?([+-])(\d\d?):?(\d\d)", re.ASCII)
+# "GMT+5" is missing on purpose: to some it is five hours before UTC (as in the zone Etc/GMT+5), to others five after.
+_OFFSET: Final = re.compile(r"(?:UTC)?([+-])(\d\d?)(?::?([0-5]\d))?", re.ASCII | re.IGNORECASE)
 _NOTE: Final = re.compile(r"\s*\([^()]*\)$")
 _WIDEST_OFFSET: Final = timedelta(hours=14)
+_LONGEST_ZONE: Final = 100  # characters
 
 
 def parse_whole(value: object, form: str | None, *, field: str) -> datetime:
@@ -69,6 +71,8 @@ def find_clock(name: str, *, field: str) -> tzinfo:
     Raises:
         Malformed: nobody knows it.
     """
+    if len(name) > _LONGEST_ZONE:
+        raise Malformed(field, "is not a known zone")
     bare = _NOTE.sub("", name.strip())
     if bare in {"Z", "z"}:
         return UTC
@@ -90,9 +94,9 @@ def to_instant(moment: datetime, zone: tzinfo, *, field: str) -> datetime:
 
 def _fixed(match: re.Match[str], *, field: str) -> tzinfo:
     sign, hours, minutes = match.groups()
-    offset = timedelta(hours=int(hours), minutes=int(minutes))
-    if offset > _WIDEST_OFFSET or int(minutes) > 59:  # noqa: PLR2004 - of an hour
-        raise Malformed(field, "is not an offset that any place has")
+    offset = timedelta(hours=int(hours), minutes=int(minutes or 0))
+    if offset > _WIDEST_OFFSET:
+        raise Malformed(field, "is not a known zone")
     return timezone(-offset if sign == "-" else offset)
 
 

@@ -24,10 +24,14 @@ from sqlalchemy.pool import NullPool
 
 from providers.emulation import build_app
 from providers.webform.emulator import WebformEmulator
+from providers.webform.payloads import Submission
+from sync.domain import Attendee
+from sync.intake import receive
 from tests.fixtures.google.serving import serving
 from tests.integration.served import Web, migrated, serve
-from tests.integration.world import at
+from tests.integration.world import World, at
 from workers.embedded import EmbeddedPostgres
+from workers.web.forms import wish_of
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "docs" / "forms"
@@ -311,6 +315,17 @@ def test_a_submission_that_was_lost_on_its_way_leaves_no_trace(stage: Stage) -> 
     body = {"action": "create", "calendar": "gravity-forms"}
     assert requests.post(f"{stage.emulator}/_control/events", json=body, timeout=20).ok
     assert stage.proposals("form:gravity-forms") == before
+
+
+def test_a_submission_is_booked_like_any_other_wish(world: World) -> None:
+    wishes = [
+        wish_of(Submission("html", key, "dana", at(15), "Visit", (Attendee("Ann Onymous", "ann@prospect.example"),)))
+        for key in ("first", "second")
+    ]
+    first, second = (receive(world.app, wish).id for wish in wishes)
+    world.quiesce()
+    assert [world.reason(first), world.reason(second)] == ["accepted", "slot_taken"]
+    world.assert_in_step()
 
 
 @pytest.fixture(scope="module")

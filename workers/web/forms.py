@@ -125,13 +125,8 @@ def _answer(form: Form, received: intake.Received, record: ProposalRecord) -> Re
     return JSONResponse({"id": record.id, "state": record.state}, status, background=after)
 
 
-def _receive(submission: Submission) -> intake.Received:
-    """Store the wish.
-
-    Raises:
-        Malformed: there is no such agent; or the same submission was sent before and said something else.
-    """
-    request = intake.Request(
+def wish_of(submission: Submission) -> intake.Request:
+    return intake.Request(
         key=f"form:{submission.form}:{submission.key}",
         agent=submission.agent,
         interval=submission.interval,
@@ -139,8 +134,16 @@ def _receive(submission: Submission) -> intake.Received:
         origin=f"form:{submission.form}",
         attendees=submission.attendees,
     )
+
+
+def _receive(submission: Submission) -> intake.Received:
+    """Store the wish.
+
+    Raises:
+        Malformed: there is no such agent; or the same submission was sent before and said something else.
+    """
     try:
-        return intake.receive(runtime().sessions, request)
+        return intake.receive(runtime().sessions, wish_of(submission))
     except NotFound:
         raise Malformed("agent", "is nobody here") from None
     except Malformed as error:
