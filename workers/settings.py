@@ -100,6 +100,8 @@ class Settings(BaseSettings):
     google_base_url: str = "https://www.googleapis.com/calendar/v3"
     google_token_uri: str = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
 
+    forms_dir: File = Field(default=None, description="the mapping files of web forms: docs/providers/forms.md")
+
     @property
     def horizon(self) -> Horizon:
         return Horizon(
