@@ -84,3 +84,21 @@ class Quarantine(Base):
     first_seen: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     last_seen: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     times: Mapped[int] = mapped_column(default=1, server_default="1")
+
+
+class UnreadableSubmission(Base):
+    """A form's submission that could not be understood, as it was sent, so that a person can book it by hand."""
+
+    __tablename__ = "unreadable_submissions"
+    __table_args__ = (UniqueConstraint("form", "digest"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    form: Mapped[str]
+    digest: Mapped[str]
+    field: Mapped[str]
+    reason: Mapped[str]
+    content_type: Mapped[str]
+    raw: Mapped[bytes]
+    first_seen: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    last_seen: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    times: Mapped[int] = mapped_column(default=1, server_default="1")

@@ -77,6 +77,8 @@ def receive(sessions: Sessions, request: Request) -> Received:
 
 
 def _check(request: Request) -> None:
+    if request.key.startswith("form:") and not request.origin.startswith("form:"):
+        raise Malformed("key", "may not begin with form:")
     changes = request.kind in {Kind.MOVE, Kind.CANCEL}
     if request.interval is None and request.kind is not Kind.CANCEL:
         raise Malformed("start", "is missing")

@@ -11,8 +11,9 @@ from sqlalchemy import func
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from models.feeds import Quarantine
+from models.feeds import Quarantine, UnreadableSubmission
 from sync.domain import CalendarId, Unparsed
+from sync.errors import Malformed
 from sync.failures import open_alert
 
 
@@ -43,6 +44,25 @@ def quarantine(session: Session, calendar_id: CalendarId, records: Iterable[Unpa
             severity="warning",
             detail={"calendar": calendar_id, "records": kept},
         )
+
+
+def keep_submission(session: Session, form: str, error: Malformed, *, content_type: str, raw: bytes) -> None:
+    """Keep a form's submission once; sent again, it is counted. One warning per form says that there are some."""
+    row = insert(UnreadableSubmission).values(
+        form=form,
+        digest=hashlib.sha256(raw).hexdigest(),
+        field=error.field,
+        reason=error.reason,
+        content_type=_storable(content_type),
+        raw=raw,
+    )
+    session.execute(
+        row.on_conflict_do_update(
+            index_elements=["form", "digest"],
+            set_={"times": UnreadableSubmission.times + 1, "last_seen": func.clock_timestamp()},
+        )
+    )
+    open_alert(session, f"unreadable:form:{form}", code=error.code, severity="warning", detail={"form": form})
 
 
 def _digest(record: Unparsed) -> str:

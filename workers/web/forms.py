@@ -6,7 +6,6 @@ Anybody can reach this address, so the cheap questions come first: nothing asks 
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -25,6 +24,7 @@ from providers.webform.client import Delivery, Form, Forms, load_forms
 from providers.webform.payloads import Submission, parse_submission
 from sync import intake
 from sync.errors import Malformed, NotFound
+from sync.quarantine import keep_submission
 from workers.app import runtime, settings
 from workers.nudge import nudge
 from workers.settings import SECRETS_DIR
@@ -64,9 +64,15 @@ async def submit(form: str, request: Request) -> Response:
     return await run_in_threadpool(_take, found, _content_type(request), body)
 
 
-def keep_unreadable(form: str, digest: str, field: str, reason: str, raw: bytes) -> None:
-    """Keep what could not be understood, so that a person can book it by hand. Only ids go into the log (P12)."""
-    log.warning("forms.unreadable", form=form, digest=digest, field=field, reason=reason, bytes=len(raw))
+def _keep_unreadable(form: Form, error: Malformed, *, content_type: str, body: bytes) -> None:
+    """Keep what could not be understood, so that a person can book it by hand. Only ids go into the log (P12).
+
+    Some tools repeat the address that they call, and with it its token.
+    """
+    raw = body.replace(form.secret, b"***") if form.secret else body
+    with transaction(runtime().sessions) as session:
+        keep_submission(session, form.name, error, content_type=content_type, raw=raw)
+    log.warning("forms.unreadable", form=form.name, field=error.field, reason=error.reason, bytes=len(body))
 
 
 def _find_form(name: str) -> Form:
@@ -109,8 +115,7 @@ def _take(form: Form, content_type: str, body: bytes) -> Response:
         submission = parse_submission(form.name, form.mapping, read_body(form.mapping, content_type, body))
         received = _receive(submission)
     except Malformed as error:
-        digest = hashlib.sha256(body).hexdigest()
-        keep_unreadable(form.name, digest, error.field, error.reason, body)
+        _keep_unreadable(form, error, content_type=content_type, body=body)
         raise
     return _answer(form, received, _find(received))
 

@@ -24,9 +24,34 @@ def upgrade() -> None:
         "agents",
         sa.Column("counts_as_busy", postgresql.JSONB(astext_type=sa.Text()), server_default="{}", nullable=False),
     )
+    _create_unreadable()
+
+
+def _create_unreadable() -> None:
+    moment = {"server_default": sa.text("clock_timestamp()"), "nullable": False}
+    op.create_table(
+        "unreadable_submissions",
+        sa.Column("id", sa.BigInteger(), nullable=False),
+        sa.Column("form", sa.String(), nullable=False),
+        sa.Column("digest", sa.String(), nullable=False),
+        sa.Column("field", sa.String(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("content_type", sa.String(), nullable=False),
+        sa.Column("raw", sa.LargeBinary(), nullable=False),
+        sa.Column("first_seen", sa.DateTime(timezone=True), **moment),
+        sa.Column("last_seen", sa.DateTime(timezone=True), **moment),
+        sa.Column("times", sa.Integer(), server_default="1", nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_unreadable_submissions")),
+        sa.UniqueConstraint("form", "digest", name=op.f("uq_unreadable_submissions_form")),
+    )
+    for role in ("watertight_app", "watertight_commit"):
+        op.execute(f"GRANT SELECT ON unreadable_submissions TO {role}")
+    op.execute("GRANT INSERT, UPDATE, DELETE ON unreadable_submissions TO watertight_app")
+    op.execute("GRANT USAGE ON SEQUENCE unreadable_submissions_id_seq TO watertight_app")
 
 
 def downgrade() -> None:
+    op.drop_table("unreadable_submissions")
     op.drop_column("agents", "counts_as_busy")
     op.drop_column("cursors", "may_lose")
     op.drop_column("cursors", "not_before")
