@@ -35,7 +35,7 @@ from providers.verdicts import MOST_RETRY_AFTER_SECONDS
 PREFIX = "watertight:limit"
 PATIENCE_SECONDS = 2.0  # how long a request waits for its turn
 PLACE_SECONDS = 45.0  # longer than any request: transport.DEADLINE_SECONDS and the connecting before it
-SOCKET_SECONDS = 0.5
+SOCKET_SECONDS = 1.0
 AWAY_SECONDS = 5.0  # how long nobody but one asks a Valkey that did not answer
 
 _LOOK_AGAIN_SECONDS = (0.02, 0.08)  # for a place; spread, so that those who wait do not ask in step
