@@ -30,8 +30,10 @@ from sync.errors import RateLimited
 from tests.contract.outlook_world import WINDOW, served
 from tests.fixtures.google.serving import calendar_ref, service_account, serving
 from tests.integration.limited_process import RULES
-from workers.embedded import EmbeddedValkey
+from workers.embedded import EmbeddedPostgres, EmbeddedValkey
 from workers.limit_settings import LimitSettings
+from workers.settings import load
+from workers.wiring import build, build_committing
 
 ROOT = Path(__file__).parents[2]
 
@@ -162,6 +164,28 @@ def test_the_emulators_limits_are_shown_and_set(valkey: EmbeddedValkey) -> None:
         for wrong in (0, -1, "many"):
             sent = requests.post(f"{world.url}/_control/limits", json={"at_once": wrong}, timeout=5)
             assert sent.status_code == 422
+
+
+def test_jobs_and_the_commit_worker_count_together(
+    valkey: EmbeddedValkey, postgres: EmbeddedPostgres, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, role in (("DATABASE_URL", "watertight_app"), ("COMMIT_DATABASE_URL", "watertight_commit")):
+        monkeypatch.setenv(f"WATERTIGHT_{name}", postgres.url(role).replace("/watertight?", f"/{database}?"))
+    monkeypatch.setenv("WATERTIGHT_BROKER_URL", valkey.url())
+    monkeypatch.setenv("WATERTIGHT_OUTLOOK_REQUESTS", "3")
+    with served() as world:
+        vendor = {"base_url": f"{world.url}/v1.0", "login_url": world.url, "tenant_id": "t", "client_id": "c"}
+        for name, value in {**vendor, "client_secret": "s"}.items():
+            monkeypatch.setenv(f"WATERTIGHT_OUTLOOK_{name.upper()}", value)
+        runtimes = [make(load()) for make in (build, build_committing)]
+        readers = [runtime.calendars.reader(world.ref(remote="dana@example.com")) for runtime in runtimes]
+        assert [reader.read_window(WINDOW) for reader in (*readers, readers[0])] == [[]] * 3
+        for reader in readers:
+            with pytest.raises(NoRoom):
+                reader.read_window(WINDOW)
+        assert world.books()["by_mailbox"]["dana@example.com"] == 3
+    for runtime in runtimes:
+        runtime.sessions.kw["bind"].dispose()
 
 
 # Places
