@@ -20,7 +20,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 25.0  # with the wait at a gate still less than the lease of a commit (30 s)
 
 _thread = threading.local()
 

@@ -34,7 +34,7 @@ from providers.verdicts import MOST_RETRY_AFTER_SECONDS
 
 PREFIX = "watertight:limit"
 PATIENCE_SECONDS = 2.0  # how long a request waits for its turn
-PLACE_SECONDS = 45.0  # longer than any request: transport.DEADLINE_SECONDS and the connecting before it
+PLACE_SECONDS = 35.0  # longer than any request: deadlines.DEADLINE_SECONDS and a slow connect
 SOCKET_SECONDS = 1.0
 AWAY_SECONDS = 5.0  # how long nobody but one asks a Valkey that did not answer
 
@@ -74,7 +74,7 @@ class Keys:
 
     @staticmethod
     def of(vendor: str, *, app: str, account: str, limits: tuple[Limit, ...]) -> Keys:
-        """Only for use with one casing of ``account``; digests tell no more."""
+        """``account`` in one spelling, since digests know no case."""
         whose = {Per.APP: _digest(app), Per.ACCOUNT: _digest(account), Per.BOTH: _digest(app, account)}
         named = tuple((f"{PREFIX}:{vendor}:{limit.name}:{whose[limit.per]}", limit) for limit in limits)
         return Keys(

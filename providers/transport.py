@@ -148,8 +148,8 @@ class _Reply:
 class Transport:
     """Requests to one vendor for one account. ``refused`` hears of every write that the vendor forbids this credential.
 
-    Every request passes the ``gate`` and must be answered in full within ``deadline`` seconds after it was connected. One
-    ``requests.Session`` per thread, since sessions are not thread-safe.
+    Every request passes the ``gate`` and must be answered in full within ``deadline`` seconds. One ``requests.Session`` per
+    thread, since sessions are not thread-safe.
     """
 
     def __init__(
