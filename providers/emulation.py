@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PositiveInt
 
 from providers.emulated_faults import Fault, Faults, without_newest
 from providers.emulated_store import Entry, Store
@@ -53,7 +53,7 @@ class HumanAction(BaseModel):
 
 @dataclass(slots=True)
 class Books:
-    """What was asked of the emulator."""
+    """What was asked of the emulator, and what may be asked (``limits``, for those that it enforces)."""
 
     by_route: Counter[str] = field(default_factory=Counter)
     by_status: Counter[str] = field(default_factory=Counter)
@@ -61,6 +61,7 @@ class Books:
     limits_exceeded: Counter[str] = field(default_factory=Counter)
     at_once: Counter[str] = field(default_factory=Counter)
     most_at_once: int = 0
+    limits: dict[str, int] = field(default_factory=dict)  # by name, as they are enforced now
 
     def opened(self, mailbox: str) -> int:
         """Count a request in; the answer is how many of this mailbox are now open."""
@@ -80,6 +81,7 @@ class Books:
             "by_route": dict(self.by_route),
             "by_status": dict(self.by_status),
             "by_mailbox": dict(self.by_mailbox),
+            "limits": dict(self.limits),
             "limits_exceeded": dict(self.limits_exceeded),
             "most_at_once": self.most_at_once,
         }
@@ -248,7 +250,21 @@ def _control(emulator: Emulator) -> APIRouter:
     async def requests() -> dict[str, Any]:
         return emulator.books.as_dict()
 
+    _add_limits(router, emulator.books)
     return router
+
+
+def _add_limits(router: APIRouter, books: Books) -> None:
+    @router.get("/limits")
+    async def limits() -> dict[str, int]:
+        return books.limits
+
+    @router.post("/limits")
+    async def limit(wanted: dict[str, PositiveInt]) -> Response:
+        if unknown := sorted(wanted.keys() - books.limits.keys()):
+            return JSONResponse({"error": f"no limit {unknown[0]}"}, status_code=404)
+        books.limits.update(wanted)
+        return JSONResponse(books.limits)
 
 
 def _shown(emulator: Emulator, calendar: str) -> Iterator[dict[str, Any]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from providers.gates import UNLIMITED, Limits
 from providers.google.client import GoogleCredentials, GoogleService
 from providers.outlook.client import OutlookCredentials, OutlookService
 from providers.transport import no_guard, nobody
@@ -37,17 +38,22 @@ class Credentials:
 
 
 def connect(
-    credentials: Credentials, *, guard: Callable[[], None] = no_guard, refused: Callable[[str], None] = nobody
+    credentials: Credentials,
+    *,
+    guard: Callable[[], None] = no_guard,
+    refused: Callable[[str], None] = nobody,
+    limits: Limits = UNLIMITED,
 ) -> Registry:
     """A service for every vendor that has credentials. Connects to nothing yet.
 
-    ``guard`` is asked before every request; ``refused`` hears of every write that a vendor forbids this credential set.
+    ``guard`` is asked before every request; ``refused`` hears of every write that a vendor forbids this credential set;
+    ``limits`` keep the fleet below the vendors' own.
     """
     services: dict[str, Service] = {}
     if credentials.outlook is not None:
-        services[Provider.OUTLOOK] = OutlookService(credentials.outlook, guard=guard, refused=refused)
+        services[Provider.OUTLOOK] = OutlookService(credentials.outlook, guard=guard, refused=refused, limits=limits)
     if credentials.google is not None:
-        services[Provider.GOOGLE] = GoogleService(credentials.google, guard=guard, refused=refused)
+        services[Provider.GOOGLE] = GoogleService(credentials.google, guard=guard, refused=refused, limits=limits)
     return Registry(services)
 
 

@@ -1,4 +1,4 @@
-"""The one door to the network: explicit timeouts, checks of status and body, the error tree, Retry-After, redaction.
+"""The one door to the network: limits, deadlines, checks of status and body, the error tree, retries, redaction.
 
 Error messages and logs carry vendor, route template, status and the vendor's error code; never a URL with an address in
 it, a header, a body or a token (P12).
@@ -6,41 +6,58 @@ it, a header, a body or a token (P12).
 
 from __future__ import annotations
 
-import email.utils
+import copy
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 import requests
 import structlog
 import tenacity
+import urllib3
 
+from providers.bodies import parse_object, read_body
+from providers.deadlines import DEADLINE_SECONDS, new_session, within
+from providers.gates import OPEN, Gate, NoRoom, WritesExhausted
+from providers.verdicts import by_status, map_exception, retry_after
 from sync.errors import (
     CredentialReadOnly,
-    CredentialRevoked,
-    Forbidden,
     NoSuchRight,
-    NotFound,
     ProviderTimeout,
     ProviderUnavailable,
     RateLimited,
-    Rejected,
-    StaleVersion,
     Transient,
     WatertightError,
     WriteOutcomeUnknown,
 )
 
+__all__ = [
+    "CONNECT_SECONDS",
+    "READ_SECONDS",
+    "Answer",
+    "Classify",
+    "Method",
+    "StaticToken",
+    "TokenAuth",
+    "Transport",
+    "by_status",
+    "map_exception",
+    "no_guard",
+    "nobody",
+    "retry_after",
+]
+
 CONNECT_SECONDS = 5.0
-READ_SECONDS = 20.0
+READ_SECONDS = 20.0  # between two bytes; DEADLINE_SECONDS is for all of them
 QUICK_ATTEMPTS = 3
 QUICK_RETRY_AFTER_SECONDS = 2.0  # a longer Retry-After is for Celery or the row's not_before, not for a sleeping thread
-MAX_BODY_BYTES = 16 * 1024 * 1024
 
-_JITTER = tenacity.wait_random_exponential(multiplier=0.2, max=2)
+_JITTER = tenacity.wait_random_exponential(multiplier=0.2, max=2)  # full jitter
+
+# What requests lets through of the libraries below it; the last for a header that is not Latin-1.
+_NO_ANSWER = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, UnicodeError)
 
 log = structlog.get_logger(__name__)
 
@@ -98,10 +115,41 @@ def nobody(_call: str) -> None:
     """Tell nobody."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """One request, without its token."""
+
+    method: Method
+    url: str
+    route: str
+    params: Mapping[str, str] | None
+    json: Mapping[str, Any] | None
+    headers: Mapping[str, str] | None
+    empty: bool
+
+    @property
+    def name(self) -> str:
+        return f"{self.method} {self.route}"
+
+    @property
+    def reading(self) -> bool:
+        return self.method == "GET"
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """What came back, unread. ``content`` is None where there was more than we take."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes | None
+
+
 class Transport:
     """Requests to one vendor for one account. ``refused`` hears of every write that the vendor forbids this credential.
 
-    One ``requests.Session`` per thread, since sessions are not thread-safe.
+    Every request passes the ``gate`` and must be answered in full within ``deadline`` seconds. One ``requests.Session`` per
+    thread, since sessions are not thread-safe.
     """
 
     def __init__(
@@ -113,6 +161,8 @@ class Transport:
         guard: Callable[[], None] = no_guard,
         refused: Callable[[str], None] = nobody,
         timeout: tuple[float, float] = (CONNECT_SECONDS, READ_SECONDS),
+        deadline: float = DEADLINE_SECONDS,
+        gate: Gate = OPEN,
     ) -> None:
         self._vendor = vendor
         self._auth = auth
@@ -120,7 +170,15 @@ class Transport:
         self._guard = guard
         self._refused = refused
         self._timeout = timeout
+        self._deadline = deadline
+        self._gate = gate
         self._local = threading.local()
+
+    def behind(self, gate: Gate) -> Self:
+        """The same transport, tokens and connections included, for another account's limits."""
+        other = copy.copy(self)
+        other._gate = gate  # noqa: SLF001 - one of its own kind
+        return other
 
     def request(
         self,
@@ -136,164 +194,95 @@ class Transport:
     ) -> Answer:
         """One request and its checked answer.
 
-        ``route`` is the template for logs (``/users/{user}/events``). A GET, and a write that is ``keyed`` (the vendor
-        recognises a repetition), is retried for a few seconds; nothing else ever is. ``empty`` says that the vendor
+        ``route`` is the template for logs and limits (``/users/{user}/events``). A GET, and a write that is ``keyed`` (the
+        vendor recognises a repetition), is retried for a few seconds; nothing else ever is. ``empty`` says that the vendor
         answers this without a body.
 
         Raises:
-            WatertightError: any branch. A write without an answer is WriteOutcomeUnknown.
+            WatertightError: any branch. A write without an answer is WriteOutcomeUnknown; NoRoom was not sent.
         """
         self._guard()
-        reading = method == "GET"
-
-        def once() -> Answer:
-            return self._once(method, url, route=route, params=params, json=json, headers=headers, empty=empty)
-
-        if not (reading or keyed):
-            return once()
+        question = _Question(method, url, route, params, json, headers, empty)
+        if not (question.reading or keyed):
+            return self._once(question)
         retrying = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(QUICK_ATTEMPTS),
             wait=_quick_wait,
             retry=tenacity.retry_if_exception(_worth_a_quick_retry),
             reraise=True,
         )
-        return retrying(once)
+        return retrying(self._once, question)
 
-    def _once(
-        self,
-        method: Method,
-        url: str,
-        *,
-        route: str,
-        params: Mapping[str, str] | None,
-        json: Mapping[str, Any] | None,
-        headers: Mapping[str, str] | None,
-        empty: bool,
-    ) -> Answer:
+    def _once(self, question: _Question) -> Answer:
         token = self._auth.token()
-        response = self._send(method, url, route=route, params=params, json=json, headers=headers, token=token)
-        if response.status_code == requests.codes.unauthorized:
+        reply = self._ask(question, token)
+        if reply.status == requests.codes.unauthorized:
             self._auth.forget(token)  # expired early or rotated: one new token, then believe the refusal
-            token = self._auth.token()
-            response = self._send(method, url, route=route, params=params, json=json, headers=headers, token=token)
-        return self._read(response, method=method, route=route, empty=empty)
-
-    def _send(
-        self,
-        method: Method,
-        url: str,
-        *,
-        route: str,
-        params: Mapping[str, str] | None,
-        json: Mapping[str, Any] | None,
-        headers: Mapping[str, str] | None,
-        token: str,
-    ) -> requests.Response:
-        started = time.monotonic()
-        try:
-            response = self._session().request(
-                method,
-                url,
-                params=params,
-                json=json,
-                headers={"Accept": "application/json", **(headers or {}), "Authorization": f"Bearer {token}"},
-                timeout=self._timeout,
-                allow_redirects=False,
-            )
-        except requests.RequestException as error:
-            log.warning("vendor.no_answer", vendor=self._vendor, route=f"{method} {route}", error=type(error).__name__)
-            raise map_exception(
-                error, vendor=self._vendor, route=f"{method} {route}", reading=method == "GET"
-            ) from None
-        log.debug(
-            "vendor.answer",
-            vendor=self._vendor,
-            route=f"{method} {route}",
-            status=response.status_code,
-            seconds=round(time.monotonic() - started, 3),
-        )
-        return response
-
-    def _read(self, response: requests.Response, *, method: Method, route: str, empty: bool) -> Answer:
-        where = f"{self._vendor} {method} {route}: {response.status_code}"
-        body = _parse_body(response)
-        error = self._classify(response.status_code, response.headers, body or {})
-        if error is None:
-            error = by_status(response.status_code, where=where, retry_after=retry_after(response.headers))
-        if error is None and body is None and not empty:
-            error = ProviderUnavailable(f"{where} without a readable JSON object")
-        if isinstance(error, ProviderUnavailable) and method != "GET":
-            # The vendor may have stored the write before it failed to say so.
-            error = WriteOutcomeUnknown(str(error))
-        if isinstance(error, NoSuchRight) and method != "GET":
-            self._refused(f"{method} {route} at {self._vendor}")
-            error = CredentialReadOnly(str(error))
+            reply = self._ask(question, self._auth.token())
+        body = parse_object(reply.content) if reply.content else None
+        error = self._error(question, reply, body)
+        if isinstance(error, RateLimited) and not isinstance(error, WritesExhausted):
+            self._gate.park(error.retry_after)
         if error is not None:
             raise error
-        return Answer(response.status_code, response.headers, body or {})
+        return Answer(reply.status, reply.headers, body or {})
+
+    def _ask(self, question: _Question, token: str) -> _Reply:
+        started = time.monotonic()
+        try:
+            with self._gate.enter(route=question.route), within(self._deadline):
+                reply = self._send(question, token)
+        except _NO_ANSWER as error:
+            name = type(error).__name__
+            log.warning("vendor.no_answer", vendor=self._vendor, route=question.name, error=name)
+            raise map_exception(error, vendor=self._vendor, route=question.name, reading=question.reading) from None
+        seconds = round(time.monotonic() - started, 3)
+        log.debug("vendor.answer", vendor=self._vendor, route=question.name, status=reply.status, seconds=seconds)
+        return reply
+
+    def _send(self, question: _Question, token: str) -> _Reply:
+        response = self._session().request(
+            question.method,
+            question.url,
+            params=question.params,
+            json=question.json,
+            headers={"Accept": "application/json", **(question.headers or {}), "Authorization": f"Bearer {token}"},
+            timeout=self._timeout,
+            allow_redirects=False,
+            stream=True,
+        )
+        try:
+            return _Reply(response.status_code, response.headers, read_body(response))
+        except requests.RequestException:
+            if response.status_code != requests.codes.too_many_requests:
+                raise
+            return _Reply(response.status_code, response.headers, None)  # its headers say all that matters
+
+    def _error(self, question: _Question, reply: _Reply, body: dict[str, Any] | None) -> WatertightError | None:
+        where = f"{self._vendor} {question.name}: {reply.status}"
+        error = self._classify(reply.status, reply.headers, body or {})
+        if error is None:
+            error = by_status(reply.status, where=where, retry_after=retry_after(reply.headers))
+        if error is None and body is None and not question.empty:
+            error = ProviderUnavailable(f"{where} without a readable JSON object")
+        if isinstance(error, ProviderUnavailable) and not question.reading:
+            # The vendor may have stored the write before it failed to say so.
+            error = WriteOutcomeUnknown(str(error))
+        if isinstance(error, NoSuchRight) and not question.reading:
+            self._refused(f"{question.name} at {self._vendor}")
+            error = CredentialReadOnly(str(error))
+        return error
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
-            session = requests.Session()
-            session.trust_env = False  # no proxy or netrc of the machine decides where customer data goes
-            self._local.session = session
+            session = self._local.session = new_session()
         return session
 
 
-_BY_STATUS: dict[int, type[WatertightError]] = {
-    401: CredentialRevoked,
-    403: Forbidden,
-    404: NotFound,
-    408: ProviderUnavailable,
-    410: NotFound,
-    412: StaleVersion,
-    425: ProviderUnavailable,
-}
-
-
-def by_status(status: int, *, where: str, retry_after: float | None = None) -> WatertightError | None:
-    """Every status lands in exactly one branch; 2xx is no error. A 3xx is: we follow no redirects."""
-    if status // 100 == 2:  # noqa: PLR2004 - the 2xx class
-        return None
-    if status == requests.codes.too_many_requests:
-        return RateLimited(where, retry_after=retry_after)
-    otherwise = Rejected if status // 100 == 4 else ProviderUnavailable  # noqa: PLR2004 - the 4xx class
-    return _BY_STATUS.get(status, otherwise)(where)
-
-
-def map_exception(error: requests.RequestException, *, vendor: str, route: str, reading: bool) -> Transient:
-    """Every exception of requests is Transient; for a write that may have left, the outcome is unknown."""
-    where = f"{vendor} {route}: {type(error).__name__}"
-    never_sent = isinstance(error, requests.ConnectTimeout)
-    if not reading and not never_sent:
-        return WriteOutcomeUnknown(where)
-    return ProviderTimeout(where) if isinstance(error, requests.Timeout) else ProviderUnavailable(where)
-
-
-def retry_after(headers: Mapping[str, str], *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> float | None:
-    """Seconds from a Retry-After header in either of its two spellings (RFC 9110 §10.2.3), None if absent or odd."""
-    value = headers.get("Retry-After", "").strip()
-    if value.isascii() and value.isdigit():
-        return float(value)
-    try:
-        at = email.utils.parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return max(0.0, (at - now()).total_seconds()) if at.tzinfo else None
-
-
-def _parse_body(response: requests.Response) -> dict[str, Any] | None:
-    if not response.content or len(response.content) > MAX_BODY_BYTES:
-        return None
-    try:
-        body = response.json()
-    except ValueError:
-        return None
-    return body if isinstance(body, dict) else None
-
-
 def _worth_a_quick_retry(error: BaseException) -> bool:
+    if isinstance(error, NoRoom):
+        return False  # it has waited at the gate already
     if isinstance(error, RateLimited):
         return error.retry_after is not None and error.retry_after <= QUICK_RETRY_AFTER_SECONDS
     return isinstance(error, ProviderUnavailable | WriteOutcomeUnknown) and not isinstance(error, ProviderTimeout)

@@ -30,6 +30,7 @@ from workers.supervisor import Log
 from workers.up import Running, running
 from workers.verdict import Verdict
 from workers.view import Screen
+from workers.wiring import fleet_limits
 
 PERIODS = {"new_every": 2.0, "cancel_every": 3.0, "update_every": 3.0, "resume_every": 2.0}
 STANDSTILL_SECONDS = 60.0  # longer than a commit lease (30 s): what a killed worker had in hand waits for its end
@@ -148,7 +149,7 @@ class _Demo:
             unrecorded=judging.list_unrecorded(self.diary, proposals),
             drift=judging.find_drift(
                 run.sessions,
-                connect(run.settings.reading_credentials()),
+                connect(run.settings.reading_credentials(), limits=fleet_limits(run.settings)),
                 window=judging.window_of(run.settings.horizon),
                 made=judging.list_made(run.emulators),
             ),

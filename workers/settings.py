@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from providers.google.client import GoogleCredentials
 from providers.outlook.client import OutlookCredentials
 from providers.registry import Credentials
 from sync.changes import Brake
 from sync.detect import Horizon
+from workers.limit_settings import LimitSettings
 
 SECRETS_DIR = Path("/run/secrets")
 RUN_FILE = "run.json"
@@ -49,7 +50,7 @@ Days = Annotated[float, Field(gt=0, le=3_660, allow_inf_nan=False)]
 Level = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(lambda value: str(value).upper())]
 
 
-class Settings(BaseSettings):
+class Settings(LimitSettings):
     """Every knob. Times are seconds unless the name says otherwise."""
 
     model_config = SettingsConfigDict(

@@ -6,11 +6,12 @@ import random
 from dataclasses import dataclass
 
 from models.session import Sessions, make_engine, make_sessions, refuse_inside_transaction
+from providers.limits import FleetLimits
 from providers.registry import Registry, connect
 from sync.detect import Detector
 from sync.domain import CalendarRef
 from sync.ports import CalendarReader, Calendars, CalendarWriter
-from workers.settings import Settings, as_it_runs
+from workers.settings import Settings, SettingsError, as_it_runs
 from workers.walls import RefusingWriter, Report, reporter, watch_database
 
 APP_ROLE = "watertight_app"
@@ -36,15 +37,26 @@ def build(settings: Settings) -> Runtime:
     report = reporter(sessions)
     watch_database(engine, report)
     credentials = as_it_runs(settings).reading_credentials()
-    registry = connect(credentials, guard=refuse_inside_transaction, refused=report)
+    registry = connect(credentials, guard=refuse_inside_transaction, refused=report, limits=fleet_limits(settings))
     return Runtime(settings, sessions, ReadOnly(registry, report=report))
 
 
 def build_committing(settings: Settings) -> Runtime:
     """For the commit worker alone: the role that may write the ledger, and the credentials that may write calendars."""
     engine = make_engine(settings.commit_database(), role=COMMIT_ROLE, pool_size=2)
-    registry = connect(as_it_runs(settings).writing_credentials(), guard=refuse_inside_transaction)
+    registry = connect(
+        as_it_runs(settings).writing_credentials(), guard=refuse_inside_transaction, limits=fleet_limits(settings)
+    )
     return Runtime(settings, make_sessions(engine), registry)
+
+
+def fleet_limits(settings: Settings) -> FleetLimits:
+    """The limiter that this process shares with all who have the same broker; without one it keeps to a small share."""
+    try:
+        url: str | None = settings.broker()
+    except SettingsError:
+        url = None
+    return FleetLimits(url, rules=settings.limits())
 
 
 def rand() -> float:

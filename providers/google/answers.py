@@ -11,6 +11,7 @@ from typing import Any
 
 import requests
 
+from providers.gates import WritesExhausted
 from providers.transport import retry_after
 from sync.errors import CursorExpired, NoSuchRight, ProviderUnavailable, RateLimited, Rejected, WatertightError
 
@@ -53,7 +54,7 @@ def _limit(reason: str, *, where: str, asked: float | None) -> RateLimited | NoS
     if reason == "insufficientPermissions":
         return NoSuchRight(where)
     if reason in _USAGE_REASONS:
-        return RateLimited(where, retry_after=max(asked or 0.0, USAGE_LIMIT_SECONDS))
+        return WritesExhausted(where, retry_after=max(asked or 0.0, USAGE_LIMIT_SECONDS))
     return RateLimited(where, retry_after=asked) if reason in _RATE_REASONS else None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import google.auth.exceptions
@@ -15,6 +16,7 @@ import google.auth.transport.requests
 import requests
 from google.oauth2 import service_account
 
+from providers.deadlines import DEADLINE_SECONDS, new_session, within
 from providers.transport import CONNECT_SECONDS, READ_SECONDS, retry_after
 from sync.errors import CredentialRevoked, ProviderTimeout, ProviderUnavailable, RateLimited
 
@@ -22,6 +24,24 @@ WRITING = "https://www.googleapis.com/auth/calendar"
 READING = "https://www.googleapis.com/auth/calendar.readonly"
 
 _REFUSALS = frozenset({requests.codes.bad_request, requests.codes.unauthorized, requests.codes.forbidden})
+
+
+@dataclass(frozen=True, slots=True)
+class GoogleCredentials:
+    """A service account with domain-wide delegation. ``token_uri`` overrides the one inside the key.
+
+    With ``read_only`` only tokens that cannot write are asked for; the delegation must allow that scope too.
+    """
+
+    service_account: dict[str, str] = field(repr=False)
+    base_url: str = "https://www.googleapis.com/calendar/v3"
+    token_uri: str = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
+    read_only: bool = False
+
+    @property
+    def project(self) -> str:
+        """Whose quotas count: of the Cloud project, or, in a key that does not name it, of the account."""
+        return self.service_account.get("project_id") or self.service_account.get("client_email", "")
 
 
 class SubjectToken:
@@ -89,8 +109,7 @@ def _post(url: str, method: str = "POST", body: bytes | None = None, headers: Ma
     Answers that are neither a token nor a refusal raise here: google-auth would sleep and repeat, and take a page of HTML
     for a revoked credential.
     """
-    with requests.Session() as session:
-        session.trust_env = False
+    with new_session() as session, within(DEADLINE_SECONDS):
         send = google.auth.transport.requests.Request(session)
         response = send(url, method=method, body=body, headers=headers, timeout=(CONNECT_SECONDS, READ_SECONDS))
         _must_be_token_or_refusal(response.status, headers=response.headers, content=response.data)

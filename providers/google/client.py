@@ -9,15 +9,16 @@ import functools
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 import structlog
 
+from providers.gates import UNLIMITED, Limits
 from providers.google.answers import DuplicateId, classify
-from providers.google.auth import READING, WRITING, SubjectToken
+from providers.google.auth import READING, WRITING, GoogleCredentials, SubjectToken
 from providers.google.listing import ROUTE as EVENTS
 from providers.google.listing import EventList
 from providers.google.payloads import (
@@ -52,6 +53,8 @@ from sync.errors import (
     WriteOutcomeUnknown,
 )
 
+__all__ = ["ZONE_SPREAD", "GoogleCalendar", "GoogleCredentials", "GoogleService"]
+
 # Google places an all-day event by the calendar's zone, we by the agent's: asked for this much more, no day that we
 # see in the window is left out. The clocks of the world differ by 26 hours at most.
 ZONE_SPREAD = timedelta(hours=26)
@@ -64,19 +67,6 @@ _Row = TypeVar("_Row", bound=Change)
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class GoogleCredentials:
-    """A service account with domain-wide delegation. ``token_uri`` overrides the one inside the key.
-
-    With ``read_only`` only tokens that cannot write are asked for; the delegation must allow that scope too.
-    """
-
-    service_account: dict[str, str] = field(repr=False)
-    base_url: str = "https://www.googleapis.com/calendar/v3"
-    token_uri: str = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
-    read_only: bool = False
-
-
 class GoogleService:
     """Hands out calendars; one token and one transport for each person, whichever threads ask."""
 
@@ -86,9 +76,11 @@ class GoogleService:
         *,
         guard: Callable[[], None] = no_guard,
         refused: Callable[[str], None] = nobody,
+        limits: Limits = UNLIMITED,
         timeout: tuple[float, float] = (CONNECT_SECONDS, READ_SECONDS),
     ) -> None:
         self._credentials = credentials
+        self._gate_of = functools.partial(limits.gate, "google", app=credentials.project)
         self._connect = functools.partial(
             Transport, "google", classify=classify, guard=guard, refused=refused, timeout=timeout
         )
@@ -108,7 +100,7 @@ class GoogleService:
                     token_uri=self._credentials.token_uri,
                     scope=READING if self._credentials.read_only else WRITING,
                 )
-                known = self._connect(auth=auth)
+                known = self._connect(auth=auth, gate=self._gate_of(account=subject))
                 self._transports[subject] = known
             return known
 

@@ -33,13 +33,12 @@ from providers.google.emulated_event import (
 )
 from providers.google.emulated_feed import is_endless, list_page, spoilt
 from providers.google.emulated_freebusy import asked_window, busy_times, refused
-from providers.google.emulated_limits import Limits
+from providers.google.emulated_limits import LIMITS, Limits
 from providers.google.emulated_person import typed_body
 from providers.google.emulated_push import Channels
 from providers.google.emulated_token import GrantRefusal, Tokens, is_revoked, make_service_account, subject_of_grant
 
 BASE = "/calendar/v3"
-REQUESTS_PER_MINUTE = 600  # for one person; developers.google.com/calendar/api/guides/quota
 
 __all__ = ["GoogleEmulator", "make_service_account"]
 
@@ -69,14 +68,13 @@ class GoogleEmulator:
     def __init__(self, *, journal: Path | None = None) -> None:
         self.store = Store(journal)
         self.faults = Faults()
-        self.books = Books()
-        self.requests_per_minute = REQUESTS_PER_MINUTE
+        self.books = Books(limits=dict(LIMITS))
         self._tokens = Tokens()
         self._channels = Channels()
         self._stamps = Stamps(
             entry.data for calendar in self.store.calendars() for entry in self.store.entries(calendar)
         )
-        self._limits = Limits()
+        self._limits = Limits(self.books.limits)
         self._hidden: dict[tuple[str, str], float] = {}
 
     # What providers.emulation asks for
@@ -242,10 +240,10 @@ class GoogleEmulator:
             raise Refusal(403, "userRateLimitExceeded", "User Rate Limit Exceeded", domain="usageLimits")
         if self._take("quota_exceeded", request=request):
             raise Refusal(403, "quotaExceeded", "Calendar usage limits exceeded.", domain="usageLimits")
-        if not self._limits.admits(subject, most=self.requests_per_minute):
-            self.books.limits_exceeded["userRateLimitExceeded"] += 1
+        if reason := self._limits.refuse(subject):
+            self.books.limits_exceeded[reason] += 1
             status = 429 if self._take("limits_as_429", request=request) else 403
-            raise Refusal(status, "userRateLimitExceeded", "User Rate Limit Exceeded", domain="usageLimits")
+            raise Refusal(status, reason, "Rate Limit Exceeded", domain="usageLimits")
 
     def _take(self, *kinds: str, request: Request) -> str | None:
         fault = self.faults.take(

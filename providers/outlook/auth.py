@@ -10,6 +10,7 @@ import msal
 import requests
 from msal.exceptions import MsalError
 
+from providers.deadlines import DEADLINE_SECONDS, new_session, within
 from providers.transport import CONNECT_SECONDS, READ_SECONDS, by_status, map_exception, retry_after
 from sync.errors import CredentialRevoked, ProviderUnavailable, WatertightError
 
@@ -103,8 +104,7 @@ class _LoginClient:
 
     def __init__(self, login_url: str) -> None:
         self._login_url = login_url.rstrip("/")
-        self._session = requests.Session()  # used under the flow's lock, hence by one thread at a time
-        self._session.trust_env = False  # no proxy or netrc of the machine sees the secret
+        self._session = new_session()  # used under the flow's lock, hence by one thread at a time
 
     def get(self, url: str, **kwargs: Any) -> requests.Response:  # noqa: ANN401 - msal's interface
         """The tenant's configuration. Entra answers 400 for a tenant that does not exist."""
@@ -122,11 +122,12 @@ class _LoginClient:
     def _request(self, method: str, url: str, **kwargs: Any) -> requests.Response:  # noqa: ANN401 - msal's interface
         if not url.startswith(f"{LOGIN_URL}/"):
             raise ProviderUnavailable("outlook token: the tenant's configuration names a foreign host")
-        response = self._session.request(
-            method,
-            self._login_url + url.removeprefix(LOGIN_URL),
-            **{**kwargs, "timeout": (CONNECT_SECONDS, READ_SECONDS), "allow_redirects": False},
-        )
+        with within(DEADLINE_SECONDS):
+            response = self._session.request(
+                method,
+                self._login_url + url.removeprefix(LOGIN_URL),
+                **{**kwargs, "timeout": (CONNECT_SECONDS, READ_SECONDS), "allow_redirects": False},
+            )
         if response.status_code // 100 == 4 and response.status_code != requests.codes.too_many_requests:  # noqa: PLR2004
             return response  # an OAuth error body: msal reads it
         error = by_status(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import tenacity
 
+from providers.gates import UNLIMITED, Limits
 from providers.outlook import payloads
 from providers.outlook.auth import ClientCredentialFlow, OutlookCredentials
 from providers.outlook.moments import dump_instant
@@ -69,11 +71,13 @@ class OutlookService:
         *,
         guard: Callable[[], None] = no_guard,
         refused: Callable[[str], None] = nobody,
+        limits: Limits = UNLIMITED,
         timeout: tuple[float, float] = (CONNECT_SECONDS, READ_SECONDS),
         clock: Callable[[], datetime] = _utc_now,
     ) -> None:
         self._base_url = credentials.base_url.rstrip("/")
         self._clock = clock
+        self._gate_of = functools.partial(limits.gate, "outlook", app=credentials.client_id)
         self._transport = Transport(
             "outlook",
             auth=ClientCredentialFlow(credentials),
@@ -84,7 +88,8 @@ class OutlookService:
         )
 
     def calendar(self, ref: CalendarRef) -> OutlookCalendar:
-        return OutlookCalendar(ref, transport=self._transport, base_url=self._base_url, clock=self._clock)
+        transport = self._transport.behind(self._gate_of(account=ref.remote))
+        return OutlookCalendar(ref, transport=transport, base_url=self._base_url, clock=self._clock)
 
 
 class OutlookCalendar(PushChannels):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import secrets
 import time
 from collections import Counter, defaultdict, deque
+from collections.abc import Mapping
 from typing import Final
 
 from providers.outlook.emulated_events import GraphError
 
 TOKEN_SECONDS: Final = 3599
-AT_ONCE: Final = 4  # per app and mailbox; texts differ on the scope
-PER_TEN_MINUTES: Final = 10_000
+# At once per mailbox: texts differ on the scope, and this is the narrowest. In ten minutes per app and mailbox.
+LIMITS: Final = {"at_once": 4, "per_ten_minutes": 10_000}
 _TEN_MINUTES_SECONDS: Final = 600.0
 _READ_ONLY: Final = ".r"
 
@@ -21,12 +22,18 @@ class Tokens:
 
     def __init__(self) -> None:
         self._until: dict[str, float] = {}
+        self._apps: dict[str, str] = {}
 
     def issue(self, client_id: str = "") -> str:
         """For a client whose name ends in ``-reader`` one that may only read: its app registration has no more."""
         token = secrets.token_urlsafe(32) + (_READ_ONLY if client_id.endswith("-reader") else "")
         self._until[token] = time.monotonic() + TOKEN_SECONDS
+        self._apps[token] = client_id
         return token
+
+    def app_of(self, authorization: str) -> str:
+        """Whose token it is; empty for none of ours."""
+        return self._apps.get(authorization.removeprefix("Bearer "), "")
 
     def require(self, authorization: str) -> None:
         """Raises GraphError: 401."""
@@ -46,23 +53,24 @@ class Tokens:
 class Throttle:
     """Refuses what goes over a mailbox's limits, and counts each refusal in ``exceeded``."""
 
-    def __init__(self, exceeded: Counter[str]) -> None:
+    def __init__(self, limits: Mapping[str, int], exceeded: Counter[str]) -> None:
+        self._limits = limits
         self._exceeded = exceeded
-        self._recent: dict[str, deque[float]] = defaultdict(deque)
+        self._recent: dict[tuple[str, str], deque[float]] = defaultdict(deque)
 
-    def admit(self, mailbox: str, *, at_once: int) -> None:
+    def admit(self, mailbox: str, *, app: str, at_once: int) -> None:
         """Count a request in.
 
         Raises:
             GraphError: 429.
         """
-        now, recent = time.monotonic(), self._recent[mailbox]
+        now, recent = time.monotonic(), self._recent[app, mailbox]
         recent.append(now)
         while recent[0] < now - _TEN_MINUTES_SECONDS:
             recent.popleft()
-        if at_once > AT_ONCE:
+        if at_once > self._limits["at_once"]:
             self._refuse("concurrency", "Application is over its MailboxConcurrency limit.")
-        if len(recent) > PER_TEN_MINUTES:
+        if len(recent) > self._limits["per_ten_minutes"]:
             self._refuse("requests", "Application is over its request limit.")
 
     def _refuse(self, limit: str, message: str) -> None:

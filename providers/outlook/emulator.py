@@ -27,7 +27,7 @@ from providers.outlook import emulated_delta as delta
 from providers.outlook import emulated_events as events
 from providers.outlook import emulated_push as push
 from providers.outlook.emulated_events import GraphError
-from providers.outlook.emulated_limits import TOKEN_SECONDS, Throttle, Tokens, openid_configuration
+from providers.outlook.emulated_limits import LIMITS, TOKEN_SECONDS, Throttle, Tokens, openid_configuration
 from providers.outlook.emulated_mailboxes import Mailboxes, Take
 from providers.outlook.emulated_person import body_of
 from providers.outlook.emulated_query import MOST_ROWS, PAGE_ROWS, Asked, canonical
@@ -57,11 +57,11 @@ class OutlookEmulator:
     def __init__(self, *, journal: Path | None = None) -> None:
         self.store = Store(journal)
         self.faults = Faults()
-        self.books = Books()
+        self.books = Books(limits=dict(LIMITS))
         self._mailboxes = Mailboxes(self.store, notify=self._notify)
         self._subscriptions = push.Subscriptions()
         self._tokens = Tokens()
-        self._throttle = Throttle(self.books.limits_exceeded)
+        self._throttle = Throttle(self.books.limits, self.books.limits_exceeded)
 
     def routes(self) -> APIRouter:
         router = APIRouter(route_class=_GraphRoute)
@@ -128,11 +128,11 @@ class OutlookEmulator:
         return JSONResponse(token)
 
     async def _admit(self, request: Request) -> None:
+        authorization = request.headers.get("Authorization", "")
         if mailbox := self.mailbox_of(request):
-            self._throttle.admit(mailbox, at_once=request.state.at_once)
+            self._throttle.admit(mailbox, app=self._tokens.app_of(authorization), at_once=request.state.at_once)
         if self._taker(request)("expired_tokens"):
             self._tokens.expire()
-        authorization = request.headers.get("Authorization", "")
         self._tokens.require(authorization)
         self._tokens.require_right(authorization, request.method, request.scope["path"])
 

@@ -549,7 +549,7 @@ def test_too_fast_is_rate_limited_in_both_spellings(google: World, kind: str) ->
 
 @pytest.mark.parametrize(("also", "status"), [(None, "403"), ("limits_as_429", "429")])
 def test_the_emulators_own_limit_is_told_in_both_spellings(google: World, also: str | None, status: str) -> None:
-    google.emulator.requests_per_minute = 2
+    google.emulator.books.limits["person_per_minute"] = 2
     if also:
         google.arm(also)
     for _ in range(2):

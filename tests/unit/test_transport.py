@@ -249,7 +249,7 @@ def test_an_empty_answer_is_fine_where_it_is_expected(vendor: Vendor) -> None:
 
 
 def test_a_body_that_is_too_big_is_not_read_as_an_answer(vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("providers.transport.MAX_BODY_BYTES", 5)
+    monkeypatch.setattr("providers.bodies.MAX_BODY_BYTES", 5)
     with pytest.raises(ProviderUnavailable):
         ask(vendor)
 
