@@ -28,7 +28,17 @@ def _google(journal: Path | None) -> Emulator:
     return GoogleEmulator(journal=journal)
 
 
-LOADERS: Final[dict[str, Callable[[Path | None], Emulator]]] = {"outlook": _outlook, "google": _google}
+def _hubspot(journal: Path | None) -> Emulator:
+    from providers.hubspot.emulator import HubSpotEmulator  # noqa: PLC0415  one process loads one emulator
+
+    return HubSpotEmulator(journal=journal)
+
+
+LOADERS: Final[dict[str, Callable[[Path | None], Emulator]]] = {
+    "outlook": _outlook,
+    "google": _google,
+    "hubspot": _hubspot,
+}
 PROVIDERS: tuple[str, ...] = tuple(LOADERS)
 
 

@@ -96,7 +96,7 @@ class Records:
             )
         except WatertightError as error:
             if not isinstance(error, WriteOutcomeUnknown):
-                self._sent.pop(key, None)  # a certain no
+                self._forget(key)  # a certain no
             raise
         remote_id = answer.body.get("id")
         if not isinstance(remote_id, str) or not remote_id:
@@ -165,6 +165,10 @@ class Records:
             if key in self._sent:
                 raise WriteOutcomeUnknown("hubspot: sent moments ago, and the search may not show it yet")
             self._sent[key] = now
+
+    def _forget(self, key: WriteKey) -> None:
+        with self._lock:
+            self._sent.pop(key, None)
 
     def _at(self, remote_id: RemoteId) -> str:
         return f"{self._url}/{quote(remote_id, safe='')}"
