@@ -117,12 +117,13 @@ def ask_window(owner: str, window: Interval) -> Groups:
     ]
 
 
-def is_changed_since(then: datetime) -> Callable[[object], bool]:
-    """Whether a row was changed since; one that does not say when is kept, to be set aside by the parser."""
+def is_answer_to(owner: str, job: Job | None, *, then: datetime) -> Callable[[object], bool]:
+    """Whether a row is what ``ask_changes`` asked for, as far as a row tells; a doubtful one is kept for the parser."""
 
     def asked_for(row: object) -> bool:
         modified = modified_of(row)
-        return modified is None or modified >= then
+        here = owner_of(row) in (owner, None) or (job in (Job.CANCEL, None) and has_changed_hands(row))
+        return here and (modified is None or modified >= then)
 
     return asked_for
 

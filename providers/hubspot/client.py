@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from providers.hubspot.answers import classify, classify_reading
 from providers.hubspot.archived import ArchivedList
-from providers.hubspot.asking import Place, ask_changes, ask_window, has_changed_hands, is_changed_since, is_of
+from providers.hubspot.asking import Place, ask_changes, ask_window, is_answer_to, is_of
 from providers.hubspot.payloads import (
     OWNER,
     TAG,
@@ -115,7 +115,8 @@ class HubSpotCalendar:
             return self._read_all(window)
         place = Place.of(cursor)
         then = place.from_then
-        found = self._search.read(ask_changes(self._owner, job, then=then), asked_for=is_changed_since(then))
+        asked_for = is_answer_to(self._owner, job, then=then)
+        found = self._search.read(ask_changes(self._owner, job, then=then), asked_for=asked_for)
         changes = [change for row in found.rows if (change := self._change(row)) is not None]
         seen = [modified for row in found.rows if (modified := modified_of(row)) is not None]
         if job in (Job.CANCEL, None):
@@ -210,7 +211,7 @@ def _is_older(change: Change, then: datetime) -> bool:
 
 def _departed(row: object) -> Removal | None:
     """The removal of a meeting that now is somebody else's, who is the one to be told if it cannot be understood."""
-    if not isinstance(row, dict) or not has_changed_hands(row):
+    if not isinstance(row, dict):
         return None
     try:
         return Removal(parse_removal(row).remote_id, modified_of(row))

@@ -63,14 +63,15 @@ def without_numbers(body: Asked) -> dict[str, Any]:
 def spoilt(kind: str, page: dict[str, Any], *, body: Asked, strangers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The page with one of the reported lies in it."""
     results, again = page["results"], {"next": {"after": "1"}}
+    uninvited = [shown_record(row, body.get("properties") or []) for row in strangers]
+    most = _number(body, "limit", DEFAULT_ROWS)
+    pushed_out = again if len(uninvited) + len(results) > most else page.get("paging")
     spoils: dict[str, dict[str, Any]] = {
-        "beyond_bounds": {
-            "results": [*(shown_record(row, body.get("properties") or []) for row in strangers), *results]
-        },
+        "beyond_bounds": {"results": [*uninvited, *results][:most], "paging": pushed_out},
         "duplicate_rows": {"results": [row for row in results for _ in range(2)]},
         "oversized_page": {"results": (results * (MOST_ROWS + 1))[: MOST_ROWS + 1]},
         "partial_page": {"results": results[: len(results) // 2], "paging": None},
-        "out_of_order": {"results": results[::-1], "paging": again},
+        "out_of_order": {"results": results[::-1]},
         "malformed_row": {"results": [_malformed(row) for row in results[:1]] + results[1:]},
         "errors_beside": {"status": "COMPLETE", "numErrors": 1, "errors": [{"status": "error", "message": "no"}]},
         "endless_pages": {"paging": again},

@@ -1,8 +1,7 @@
 """HubSpot meetings at the edge: JSON in, domain values out, and the other way round.
 
-Source: the published OpenAPI description of meetings (HubSpot-public-api-spec-collection, 2026-09) and
-developers.hubspot.com/docs/api-reference/crm-meetings-v3/guide. Every property value is a string or null; a property that
-was not asked for is absent.
+Source: developers.hubspot.com/docs/api-reference/crm-meetings-v3/guide and the published OpenAPI description. Every property
+value is a string or null; a property that was not asked for is absent.
 """
 
 from __future__ import annotations
@@ -88,9 +87,7 @@ def owner_of(raw: object) -> str | None:
     Asked before anything else is read, so that a stranger's odd record is not ours to quarantine.
     """
     shown = raw.get("properties") if isinstance(raw, dict) else None
-    if not isinstance(shown, dict) or OWNER not in shown:
-        return None
-    owner = shown[OWNER]
+    owner = shown.get(OWNER, 0) if isinstance(shown, dict) else 0
     return owner if isinstance(owner, str) else "" if owner is None else None
 
 
@@ -119,8 +116,9 @@ def parse_removal(raw: dict[str, Any]) -> Removal:
     """A meeting that is archived or cancelled.
 
     Raises:
-        Malformed: it has no id.
+        Malformed: it has no id, or does not say whose it is.
     """
+    _must_name_owner(raw)
     archived_at = raw.get("archivedAt")
     try:
         archived = None if archived_at is None else parse_moment(archived_at, field="archivedAt")
@@ -137,6 +135,7 @@ def parse_event(raw: dict[str, Any]) -> RemoteEvent:
             nobody can say for how long it takes its owner's time.
     """
     remote_id = _id(raw)
+    _must_name_owner(raw)
     modified = _moment(raw, MODIFIED)
     updated = parse_moment(raw.get("updatedAt"), field="updatedAt")
     return RemoteEvent(
@@ -207,11 +206,6 @@ def dump_patch(draft: EventDraft, *, event: RemoteEvent, notes: str) -> dict[str
     return {"properties": properties}
 
 
-def dump_instant(instant: datetime) -> str:
-    """As HubSpot shows it: UTC with milliseconds."""
-    return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def dump_ms(instant: datetime) -> str:
     """As search filters want it."""
     return str(_ms(instant))
@@ -219,8 +213,8 @@ def dump_ms(instant: datetime) -> str:
 
 def _times(interval: Interval) -> dict[str, str]:
     # hs_timestamp places the meeting on the record's timeline and must equal the start (meetings guide).
-    start = dump_instant(interval.start)
-    return {START: start, END: dump_instant(interval.end), TIMESTAMP: start}
+    start, end = (at.isoformat(timespec="milliseconds").replace("+00:00", "Z") for at in (interval.start, interval.end))
+    return {START: start, END: end, TIMESTAMP: start}
 
 
 def _noted(draft: EventDraft, notes: str) -> str | None:
@@ -269,6 +263,11 @@ def _id(raw: dict[str, Any]) -> RemoteId:
     if not isinstance(remote_id, str) or not remote_id:
         raise Malformed("id", "is missing")
     return RemoteId(remote_id)
+
+
+def _must_name_owner(raw: dict[str, Any]) -> None:
+    if owner_of(raw) is None:
+        raise Malformed(f"properties.{OWNER}", "is missing or not a string")
 
 
 def _moment(raw: dict[str, Any], name: str) -> datetime:

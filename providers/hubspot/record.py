@@ -64,7 +64,6 @@ class Records:
 
         Raises:
             ProviderUnavailable: the answer is not this record.
-            Malformed: it does not say whose it is.
             Forbidden: no meeting at all can be reached, so nobody can say that this one is gone.
         """
         params = {"properties": ",".join(PROPERTIES), "archived": "false"}
@@ -75,10 +74,8 @@ class Records:
             return None
         if raw.get("id") != remote_id or not isinstance(raw.get("properties"), dict):
             raise ProviderUnavailable(f"hubspot GET {MEETING}: not the meeting that was asked for")
-        shown = owner_of(raw)
-        if shown is None:
-            raise Malformed("properties.hubspot_owner_id", "is missing")
-        return None if raw.get("archived") is True or shown != owner else raw
+        # One that does not say whose it is comes back, for the parser to refuse.
+        return None if raw.get("archived") is True or owner_of(raw) not in (owner, None) else raw
 
     def create(self, draft: EventDraft, *, key: WriteKey, owner: str, archived: ArchivedList) -> RemoteEvent:
         """Create, unless the same key was sent moments ago or its meeting has been archived since.

@@ -60,7 +60,7 @@ class Search:
         Raises:
             ProviderUnavailable: an answer is not a page of meetings, the pages do not end, or rows are missing.
         """
-        rows: list[object] = []
+        rows: dict[int, object] = {}
         asked_at: datetime | None = None
         above = 0
         for number in range(MAX_PAGES):
@@ -68,9 +68,9 @@ class Search:
             asked_at = _clock(answer.headers) if number == 0 else asked_at
             shown = [row for row in answer.body["results"] if id_of(row) is None or _is_new(row, above)]
             wanted = [row for row in shown if id_of(row) is None or asked_for(row)]
-            rows += wanted
+            rows |= {id_of(row) or -len(rows) - place: row for place, row in enumerate(wanted, start=1)}
             if not _has_next(answer.body):
-                return Found(rows, asked_at)
+                return Found(list(rows.values()), asked_at)
             above = _last(wanted or shown)
         raise ProviderUnavailable(f"hubspot POST {ROUTE}: the pages do not end")
 
@@ -92,17 +92,17 @@ class Search:
             answer = self._transport.request("POST", self._url, route=ROUTE, json=body, keyed=True)
         except WriteOutcomeUnknown as error:
             raise ProviderUnavailable(str(error)) from error
-        _must_be_whole(answer.body, limit=limit, sole=limit == 1)
+        _must_be_whole(answer.body, limit=limit)
         return answer
 
 
-def _must_be_whole(body: Mapping[str, Any], *, limit: int, sole: bool) -> None:
+def _must_be_whole(body: Mapping[str, Any], *, limit: int) -> None:
     rows, total = body.get("results"), body.get("total")
     if not isinstance(rows, list) or not isinstance(total, int):
         raise ProviderUnavailable(f"hubspot POST {ROUTE}: not a page of meetings")
     if len(rows) > limit:
         raise ProviderUnavailable(f"hubspot POST {ROUTE}: more rows than asked for")
-    if not sole and not _has_next(body) and len(rows) < total:
+    if not _has_next(body) and len(rows) < total:
         raise ProviderUnavailable(f"hubspot POST {ROUTE}: {len(rows)} rows of {total}, and no next page")
 
 
@@ -128,16 +128,14 @@ def _is_new(row: object, above: int) -> bool:
 
 
 def _last(rows: Sequence[object]) -> int:
-    """The number that the next page begins after.
+    """The number that the next page begins after: where the order was not kept, rows come again rather than get lost.
 
     Raises:
-        ProviderUnavailable: there is none, or the order was not kept, so that rows in between could be lost.
+        ProviderUnavailable: there is none, so that the next page would be the same.
     """
     numbers = [number for number in map(id_of, rows) if number is not None]
     if not numbers:
         raise ProviderUnavailable(f"hubspot POST {ROUTE}: the pages do not end")
-    if numbers != sorted(numbers):
-        raise ProviderUnavailable(f"hubspot POST {ROUTE}: the order that was asked for is not kept")
     return numbers[-1]
 
 
