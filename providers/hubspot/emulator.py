@@ -137,11 +137,11 @@ class HubSpotEmulator:
     async def _list(self, request: Request) -> Response:
         self._enter(request)
         query = request.query_params
-        archived, after, limit = query.get("archived") == "true", _whole(query, "after", 0), _whole(query, "limit", 10)
+        archived, after, limit = _wants_archived(request), _whole(query, "after", 0), _whole(query, "limit", 10)
         if not 1 <= limit <= _MOST_LISTED:
             raise Refusal(400, f"The page size must be between 1 and {_MOST_LISTED}, was {limit}.")
         rows = [row for row in self.account.records() if row["archived"] == archived and int(row["_number"]) > after]
-        page: dict[str, Any] = {"results": [shown_record(row, _names(query)) for row in rows[:limit]]}
+        page: dict[str, Any] = {"results": [shown_record(row, _names(request)) for row in rows[:limit]]}
         if len(rows) > limit:
             last = rows[limit - 1]["_number"]
             page["paging"] = {"next": {"after": last, "link": f"{request.url.path}?after={last}"}}
@@ -174,9 +174,9 @@ class HubSpotEmulator:
     async def _get(self, request: Request, number: str) -> Response:
         self._enter(request, owner=self.account.owner_of(number))
         record = self.account.find(number)
-        if record is None or record["archived"] != (request.query_params.get("archived") == "true"):
+        if record is None or record["archived"] != _wants_archived(request):
             raise Refusal(404, "resource not found")
-        return self._answer(shown_record(record, _names(request.query_params)))
+        return self._answer(shown_record(record, _names(request)))
 
     async def _change(self, request: Request, number: str) -> Response:
         owner = self.account.owner_of(number)
@@ -257,8 +257,13 @@ class HubSpotEmulator:
         return JSONResponse(body, status_code=status, headers=self.limits.headers())
 
 
-def _names(query: Mapping[str, str]) -> list[str]:
-    return [name for name in query.get("properties", "").split(",") if name]
+def _names(request: Request) -> list[str]:
+    """Separated by commas, as documented, or repeated, as HubSpot's own library sends them."""
+    return [name for value in request.query_params.getlist("properties") for name in value.split(",") if name]
+
+
+def _wants_archived(request: Request) -> bool:
+    return request.query_params.get("archived", "").lower() == "true"
 
 
 def _whole(query: Mapping[str, str], name: str, otherwise: int) -> int:

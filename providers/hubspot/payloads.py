@@ -266,6 +266,7 @@ def _id(raw: dict[str, Any]) -> RemoteId:
 
 
 def _must_name_owner(raw: dict[str, Any]) -> None:
+    _shown(raw)
     if owner_of(raw) is None:
         raise Malformed(f"properties.{OWNER}", "is missing or not a string")
 

@@ -340,12 +340,12 @@ def test_an_odd_record_of_another_owner_is_not_ours_to_set_aside(hubspot: World)
 
 
 def test_what_the_index_shows_late_is_found_by_the_overlap(hubspot: World) -> None:
-    hubspot.arm("late_in_search", seconds=0.4)
+    hubspot.arm("late_in_search", seconds=10)
     late = hubspot.human_creates(0, 1)
     newer = hubspot.human_creates(2, 3)
     first = read(hubspot, since(5), job=Job.NEW)
     assert ids(first) == [newer]
-    time.sleep(0.5)
+    hubspot.monotonic += 11
     assert ids(read(hubspot, first.cursor, job=Job.NEW)) == [late, newer]
 
 
@@ -549,11 +549,11 @@ def test_a_creation_without_an_answer_is_found_and_not_repeated(hubspot: World) 
 
 def test_a_creation_that_the_search_shows_late_is_not_repeated(hubspot: World) -> None:
     key = new_key()
-    hubspot.arm("late_in_search", seconds=0.6)
+    hubspot.arm("late_in_search", seconds=10)
     _create_without_answer(hubspot, key)
     with pytest.raises(WriteOutcomeUnknown, match="moments ago"):
         hubspot.calendar.create(draft(), key=key)
-    time.sleep(0.7)
+    hubspot.monotonic += 11
     assert hubspot.calendar.create(draft(), key=key).key == key
     assert len(hubspot.emulator.account.records()) == 1
 
