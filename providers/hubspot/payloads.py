@@ -239,9 +239,9 @@ def _blocks(outcome: str) -> bool:
     anything else                 yes
     ============================  ===
 
-    Completed and missed meetings took the time, and their appointments must not be cancelled after the fact. Whether
-    RESCHEDULED is said of the old record or of the moved one is not documented: such a time stays taken until the owner
-    cancels it. What is new to us (outcomes can be added in an account) takes time until somebody says otherwise.
+    Completed and missed meetings took the time, and their appointments must not be cancelled after the fact. Booking tools
+    say RESCHEDULED of the record that they move to its new time (cal.com/help, HubSpot); where a new one is made instead,
+    the old time stays taken until its owner cancels it. What is new to us (outcomes can be added in an account) takes time.
     """
     return outcome != CANCELED
 
