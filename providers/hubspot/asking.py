@@ -121,9 +121,10 @@ def is_answer_to(owner: str, job: Job | None, *, then: datetime) -> Callable[[ob
     """Whether a row is what ``ask_changes`` asked for, as far as a row tells; a doubtful one is kept for the parser."""
 
     def asked_for(row: object) -> bool:
-        modified = modified_of(row)
-        here = owner_of(row) in (owner, None) or (job in (Job.CANCEL, None) and has_changed_hands(row))
-        return here and (modified is None or modified >= then)
+        if owner_of(row) in (owner, None):
+            return _is_from(modified_of(row) or then, then)
+        # Those that went to others are asked for by the time of assignment, whether or not they were this owner's before.
+        return job in (Job.CANCEL, None) and _is_from(find_moment(row, ASSIGNED), then)
 
     return asked_for
 
@@ -137,6 +138,10 @@ def has_changed_hands(row: object) -> bool:
     """Whether a meeting was given to its owner by another one, rather than created for them."""
     assigned, created = find_moment(row, ASSIGNED), find_moment(row, CREATED)
     return assigned is not None and (created is None or assigned - created > CREATION)
+
+
+def _is_from(moment: datetime | None, then: datetime) -> bool:
+    return moment is not None and moment >= then
 
 
 def _since(name: str, then: datetime) -> Filter:

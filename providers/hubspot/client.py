@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from providers.hubspot.answers import classify, classify_reading
 from providers.hubspot.archived import ArchivedList
-from providers.hubspot.asking import Place, ask_changes, ask_window, is_answer_to, is_of
+from providers.hubspot.asking import Place, ask_changes, ask_window, has_changed_hands, is_answer_to, is_of
 from providers.hubspot.payloads import (
     OWNER,
     TAG,
@@ -211,7 +211,7 @@ def _is_older(change: Change, then: datetime) -> bool:
 
 def _departed(row: object) -> Removal | None:
     """The removal of a meeting that now is somebody else's, who is the one to be told if it cannot be understood."""
-    if not isinstance(row, dict):
+    if not isinstance(row, dict) or not has_changed_hands(row):
         return None
     try:
         return Removal(parse_removal(row).remote_id, modified_of(row))

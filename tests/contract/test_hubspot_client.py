@@ -197,6 +197,16 @@ def test_a_meeting_that_is_handed_over_comes_to_one_and_goes_from_the_other(hubs
     assert ids(read(hubspot, since(5), job=Job.UPDATE)) == []
 
 
+def test_meetings_that_others_make_are_passed_over_once(hubspot: World) -> None:
+    """They come with those that were handed over; a cursor that stayed behind would read ever more of them."""
+    for number in range(3):
+        hubspot.human_creates(number, number + 1, owner=OTHER)
+    cursor = since(3600)
+    again = read(hubspot, cursor, job=Job.CANCEL)
+    assert again.changes == ()
+    assert json.loads(again.cursor)["since"] > json.loads(cursor)["since"] + 3500_000
+
+
 def test_cancelled_by_its_owner_is_a_removal(hubspot: World) -> None:
     event_id = hubspot.human_creates()
     cursor = read(hubspot).cursor
