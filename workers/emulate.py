@@ -34,10 +34,17 @@ def _webform(journal: Path | None) -> Emulator:
     return WebformEmulator(journal=journal)
 
 
+def _hubspot(journal: Path | None) -> Emulator:
+    from providers.hubspot.emulator import HubSpotEmulator  # noqa: PLC0415  one process loads one emulator
+
+    return HubSpotEmulator(journal=journal)
+
+
 LOADERS: Final[dict[str, Callable[[Path | None], Emulator]]] = {
     "outlook": _outlook,
     "google": _google,
     "webform": _webform,
+    "hubspot": _hubspot,
 }
 PROVIDERS: tuple[str, ...] = tuple(LOADERS)
 
