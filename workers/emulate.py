@@ -28,7 +28,17 @@ def _google(journal: Path | None) -> Emulator:
     return GoogleEmulator(journal=journal)
 
 
-LOADERS: Final[dict[str, Callable[[Path | None], Emulator]]] = {"outlook": _outlook, "google": _google}
+def _calcom(journal: Path | None) -> Emulator:
+    from providers.calcom.emulator import CalcomEmulator  # noqa: PLC0415  one process loads one emulator
+
+    return CalcomEmulator(journal=journal)
+
+
+LOADERS: Final[dict[str, Callable[[Path | None], Emulator]]] = {
+    "outlook": _outlook,
+    "google": _google,
+    "calcom": _calcom,
+}
 PROVIDERS: tuple[str, ...] = tuple(LOADERS)
 
 

@@ -128,18 +128,25 @@ class Booker:
     def _reschedule(self, raw: Raw, event: RemoteEvent, draft: EventDraft) -> RemoteEvent:
         if draft.interval.end - draft.interval.start != event.interval.end - event.interval.start:
             raise Rejected("calcom: a booking keeps the length of its event type")
+        body = dump_reschedule(draft, host=email_of_host(raw, self._ref.remote))
         try:
-            uid = self._api.reschedule(
-                event.remote_id, dump_reschedule(draft, host=email_of_host(raw, self._ref.remote))
-            )
+            uid = self._api.reschedule(event.remote_id, body)
         except Rejected:
             # Refused, and moved all the same (cal.diy#3758), by us or by somebody in this moment.
-            now = self._api.find(event.remote_id)
-            if now is not None and is_gone(now):
-                return self._already(now, draft)
+            if moved := self._moved(event.remote_id, draft):
+                return moved
             raise
-        # We know from what it took over; the vendor does not always say.
-        return replace(self._read_back(uid), replaces=event.remote_id)
+        if uid != event.remote_id:
+            # We know from what it took over; the vendor does not always say.
+            return replace(self._read_back(uid), replaces=event.remote_id)
+        if moved := self._moved(event.remote_id, draft):
+            return moved
+        raise WriteOutcomeUnknown("calcom: moved, says the answer, and the booking stands as it was")
+
+    def _moved(self, uid: RemoteId, draft: EventDraft) -> RemoteEvent | None:
+        """What took over from a booking, if it is over."""
+        raw = self._api.find(uid)
+        return None if raw is None or not is_gone(raw) else self._already(raw, draft)
 
     def _cancel(self, event: RemoteEvent, *, reason: str | None) -> RemoteEvent:
         try:

@@ -33,7 +33,7 @@ from sync.errors import Malformed
 KEY_FIELD = "watertightKey"
 LONGEST_KEY = 500  # characters of a metadata value (create-booking.input.ts)
 
-_GONE = frozenset({"cancelled", "rejected"})
+_GONE = ("cancelled", "rejected")  # compared, not hashed: anything may stand in a status
 
 
 def _lower(value: object) -> object:
