@@ -26,6 +26,7 @@ from providers.calcom.payloads import (
     successor_of,
     uid_of,
 )
+from providers.calcom.webhooks import Webhooks
 from providers.transport import CONNECT_SECONDS, READ_SECONDS, StaticToken, Transport, no_guard, nobody
 from sync.domain import (
     CalendarRef,
@@ -40,7 +41,7 @@ from sync.domain import (
     Subscription,
     WriteKey,
 )
-from sync.errors import Malformed, NotFound, Rejected
+from sync.errors import Malformed, NotFound
 
 # The list compares both ends of a booking with the window, so one that only overlaps is found by asking for more.
 LONGEST_BOOKING = timedelta(days=1)  # of an event type, in the vendor's own form
@@ -98,7 +99,8 @@ class CalcomService:
         transport = self._transport(self._credentials.key_of(ref))
         api = BookingApi(transport, base_url=self._credentials.base_url)
         types = {name.casefold(): number for name, number in self._credentials.event_types.items()}
-        return CalcomCalendar(ref, api=api, event_type=types.get(ref.remote.casefold()))
+        hooks = Webhooks(transport, base_url=self._credentials.base_url)
+        return CalcomCalendar(ref, api=api, webhooks=hooks, event_type=types.get(ref.remote.casefold()))
 
     def _transport(self, key: str) -> Transport:
         with self._lock:
@@ -108,9 +110,10 @@ class CalcomService:
 class CalcomCalendar:
     """``sync.ports.CalendarAdapter`` for the bookings that one person hosts, named by username or e-mail address."""
 
-    def __init__(self, ref: CalendarRef, *, api: BookingApi, event_type: int | None) -> None:
+    def __init__(self, ref: CalendarRef, *, api: BookingApi, webhooks: Webhooks, event_type: int | None) -> None:
         self._ref = ref
         self._api = api
+        self._webhooks = webhooks
         self._booker = Booker(ref, api=api, event_type=event_type)
         self._chains = Chains(api, remote=ref.remote)
 
@@ -155,14 +158,14 @@ class CalcomCalendar:
 
     # Push
 
-    def subscribe(self, *, url: str, secret: str, expires: datetime) -> Subscription:  # noqa: ARG002 - the port's signature
-        raise Rejected("calcom: webhooks are set up in Cal.com by hand; until then the calendar is polled")
+    def subscribe(self, *, url: str, secret: str, expires: datetime) -> Subscription:
+        return self._webhooks.open(url=url, secret=secret, expires=expires)
 
-    def renew(self, subscription: Subscription, *, url: str, secret: str, expires: datetime) -> Subscription:  # noqa: ARG002 - the port's signature
-        raise Rejected("calcom: a webhook lasts until it is deleted in Cal.com; there is nothing to renew")
+    def renew(self, subscription: Subscription, *, url: str, secret: str, expires: datetime) -> Subscription:
+        return self._webhooks.renew(subscription, url=url, secret=secret, expires=expires)
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """Nothing was ever opened by us."""
+        self._webhooks.close(subscription)
 
     # Helpers
 

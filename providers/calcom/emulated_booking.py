@@ -180,6 +180,12 @@ def successor(old: Booking, *, start: datetime, end: datetime, number: int, stam
     }
 
 
+def told_about(body: Booking) -> Booking:
+    """Who moves a booking and why, as the new one shows it."""
+    told = {"reschedulingReason": body.get("reschedulingReason"), "rescheduledByEmail": body.get("rescheduledBy")}
+    return {name: text for name, text in told.items() if text}
+
+
 def ended(old: Booking, *, stamp: str, reason: str | None, status: str = "cancelled", to: str | None = None) -> Booking:
     """``old`` cancelled or rejected; ``to`` is the uid that took over."""
     new = {**old, "status": status, "updatedAt": stamp}

@@ -11,7 +11,8 @@ version header), ``expired_key`` (498). In writes: ``reschedule_without_successo
 new one), ``successor_without_origin`` (43: nor the new one the old), ``booked_despite_error`` (45: done, and answered
 with 400), ``double_booking`` (46: a taken time is not refused), ``write_without_effect`` (200, and nothing done),
 ``null_updated`` (a new booking has no ``updatedAt``). Numbers are rows of the provider facts. People may book a taken time:
-whether a calendar honours others is what the product is for.
+whether a calendar honours others is what the product is for. Webhooks are registered and never called. The shared
+``late_in_lists`` has no effect, since it goes by ``id``: ``late_row`` does the same.
 """
 
 from __future__ import annotations
@@ -37,14 +38,16 @@ from providers.calcom.emulated_booking import (
     new_uid,
     older_shape,
     read_time,
+    told_about,
 )
 from providers.calcom.emulated_diary import Diary
+from providers.calcom.emulated_hooks import Hooks
 from providers.calcom.emulated_limits import Limits
 from providers.calcom.emulated_list import PAGE_LIES, list_page, spoilt_booking
 from providers.calcom.emulated_person import typed_body
 from providers.emulation import Books, Entry, Faults, HumanAction, Store
 
-BASE = "/v2/bookings"
+BASE, HOOKS = "/v2/bookings", "/v2/webhooks"
 VERSION = "2024-08-13"
 REQUESTS_PER_MINUTE = 120  # for one key
 
@@ -81,6 +84,7 @@ class CalcomEmulator:
         self.event_types: dict[int, str] = {}
         self.now: Callable[[], datetime] = lambda: datetime.now(UTC)  # by which a booking is upcoming or past
         self._limits = Limits()
+        self._hooks = Hooks()
         self._diary = Diary(self.store, lies=self._lies)
 
     # What providers.emulation asks for
@@ -95,6 +99,9 @@ class CalcomEmulator:
             ("POST", f"{BASE}/{{uid}}/cancel", self._cancel),
             ("POST", f"{BASE}/{{uid}}/confirm", self._confirm),
             ("POST", f"{BASE}/{{uid}}/decline", self._decline),
+            ("POST", HOOKS, self._open_hook),
+            ("PATCH", f"{HOOKS}/{{name}}", self._change_hook),
+            ("DELETE", f"{HOOKS}/{{name}}", self._change_hook),
         ):
             router.add_api_route(path, handler, methods=[method], response_model=None)
         return router
@@ -179,9 +186,8 @@ class CalcomEmulator:
         self._diary.must_be_free(calendar, start=start, end=end, but=uid)
         if self._take("write_without_effect", request=request):
             return self._done(request, old, status=201)
-        told = {"reschedulingReason": body.get("reschedulingReason"), "rescheduledByEmail": body.get("rescheduledBy")}
-        raw = {name: text for name, text in told.items() if text}
-        return self._done(request, self._diary.move(calendar, uid, old, start=start, end=end, raw=raw), status=201)
+        new = self._diary.move(calendar, uid, old, start=start, end=end, raw=told_about(body))
+        return self._done(request, new, status=201)
 
     async def _cancel(self, request: Request, uid: str) -> Response:
         self._enter(request, writing=True)
@@ -204,6 +210,15 @@ class CalcomEmulator:
         must_be_pending(old)
         reason = (await _body(request)).get("reason")
         return self._done(request, self._diary.end(calendar, uid, old, reason=reason, status="rejected"))
+
+    async def _open_hook(self, request: Request) -> Response:
+        self._enter(request, writing=True)
+        return JSONResponse({"status": "success", "data": self._hooks.open(await _body(request))}, status_code=201)
+
+    async def _change_hook(self, request: Request, name: str) -> Response:
+        self._enter(request, writing=True)
+        body = None if request.method == "DELETE" else await _body(request)
+        return JSONResponse({"status": "success", "data": self._hooks.change(name, body)})
 
     # What the handlers share
 

@@ -20,9 +20,9 @@ from sync.errors import (
     NotFound,
     ProviderUnavailable,
     RateLimited,
-    Rejected,
     Transient,
     WatertightError,
+    WriteOutcomeUnknown,
 )
 from sync.ports import CalendarAdapter
 from tests.fixtures.calcom.serving import (
@@ -37,6 +37,7 @@ from tests.fixtures.calcom.serving import (
     stage,
 )
 
+NOWHERE = "http://127.0.0.1:9/hook"
 NONSENSE = ["html", "empty_body", "error_in_ok", "truncated", "older_shape"]
 ALL_JOBS = [None, *Job]
 
@@ -308,6 +309,15 @@ def test_a_booking_cancelled_while_the_window_is_read_hides_no_other(
     assert [event.remote_id for event in calcom.calendar.read_window(WINDOW)] == uids[1:]
 
 
+def test_a_booking_that_the_list_shows_late_comes_with_the_overlap(calcom: World) -> None:
+    cursor = first(calcom)
+    uid = calcom.books()
+    calcom.arm("late_row", times=2)  # in both lists: by change and by creation
+    late = calcom.calendar.read_changes(cursor, window=WINDOW, job=Job.NEW)
+    assert late.changes == ()
+    assert ids(calcom, late.cursor, Job.NEW) == [uid]
+
+
 @pytest.mark.parametrize("kind", ["rows_shift", "page_loop"])
 def test_rows_that_never_rest_are_an_error(calcom: World, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.setattr("providers.calcom.listing.PAGE_ROWS", 3)
@@ -536,9 +546,30 @@ def test_every_request_names_the_version(calcom: World) -> None:
     assert calcom.calendar.read_window(WINDOW) == []
 
 
-def test_push_is_not_offered(calcom: World) -> None:
-    with pytest.raises(Rejected, match="polled"):
-        calcom.calendar.subscribe(url="http://127.0.0.1:9/hook", secret="s", expires=MORNING)
+def test_webhooks_open_renew_and_end(calcom: World) -> None:
+    expires = MORNING + timedelta(days=3)
+    hook = calcom.calendar.subscribe(url=NOWHERE, secret="s3cret", expires=expires)
+    assert hook.expires == expires
+    longer = calcom.calendar.renew(hook, url=NOWHERE, secret="other", expires=expires + timedelta(days=1))
+    assert (longer.id, longer.expires) == (hook.id, expires + timedelta(days=1))
+    calcom.calendar.unsubscribe(longer)
+    calcom.calendar.unsubscribe(longer)
+    with pytest.raises(NotFound):
+        calcom.calendar.renew(longer, url=NOWHERE, secret="s", expires=expires)
+
+
+@pytest.mark.parametrize("kind", ["html", "empty_body", "error_in_ok", "truncated", "commit_then_timeout"])
+def test_a_webhook_that_is_not_confirmed_is_of_unknown_outcome(calcom: World, kind: str) -> None:
+    calcom.arm(kind, match="webhooks", times=None)
+    with pytest.raises(WriteOutcomeUnknown):
+        calcom.calendar.subscribe(url=NOWHERE, secret="s", expires=MORNING)
+
+
+def test_unsubscribing_tells_of_a_failure(calcom: World) -> None:
+    hook = calcom.calendar.subscribe(url=NOWHERE, secret="s", expires=MORNING)
+    calcom.arm("unavailable", match="webhooks")
+    with pytest.raises(Transient):
+        calcom.calendar.unsubscribe(hook)
 
 
 def test_no_error_names_a_person(calcom: World) -> None:

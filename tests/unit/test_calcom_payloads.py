@@ -283,14 +283,10 @@ def test_no_record_breaks_the_batch(fields: dict[str, Any]) -> None:
     assert isinstance(parse_change(raw, ref=REF), RemoteEvent | Removal | Unparsed | None)
     told = [value for value in fields.values() if isinstance(value, str) and len(value) > 3]
     try:
-        event = parse_event(raw, ref=REF)
+        message = parse_event(raw, ref=REF).version
     except Malformed as error:
         message = str(error)
-    else:
-        message = ""
-        told = [] if event.interval.start < event.interval.end else ["an interval that is none"]
-    quoted = [value for value in told if value in message]
-    assert quoted == []
+    assert [value for value in told if value in message] == []
 
 
 @steady
