@@ -36,7 +36,7 @@ def classify(status: int, headers: Mapping[str, str], body: dict[str, Any]) -> W
     code, message = _error(body)
     where = f"calcom: {status} {code}".rstrip()
     match status:
-        case 498:
+        case _ if status == TOKEN_EXPIRED:
             return CredentialRevoked(where)
         case requests.codes.bad_request if _TAKEN in message:
             return SlotTaken(f"{where}: the time is taken")

@@ -17,7 +17,7 @@ DEFAULT_ROWS = 100
 
 PAGE_LIES = (
     "page_too_large", "page_loop", "partial_page", "empty_page", "duplicate_rows", "malformed_row", "missing_id",
-    "late_row", "odd_spelling",
+    "late_row", "odd_spelling", "free_order",
 )  # fmt: skip
 
 _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -38,7 +38,8 @@ def list_page(
     if not 1 <= take <= MOST_ROWS:
         raise Refusal(400, "BadRequestException", f"take must not be greater than {MOST_ROWS}")
     counted = [booking for booking in bookings if _is_counted(booking, query, now=now)]
-    rows = _ordered([booking for booking in counted if _is_recent(booking, query)], query)
+    flipped = lie == "free_order" and skip > 0
+    rows = _ordered([booking for booking in counted if _is_recent(booking, query)], query, flipped=flipped)
     start = 0 if lie == "page_loop" else skip
     page = rows[start : start + (2 * take if lie == "page_too_large" else take)]
     pagination = _pagination(take=take, skip=skip, total=len(counted))
@@ -127,15 +128,13 @@ def _has_guest(booking: Booking, asked: str | None) -> bool:
     )
 
 
-def _ordered(rows: list[Booking], query: Mapping[str, str]) -> list[Booking]:
+def _ordered(rows: list[Booking], query: Mapping[str, str], *, flipped: bool = False) -> list[Booking]:
+    """``flipped``: rows of the same moment in another order, which is free."""
     name = next((name for name in _ORDERS if name in query), "sortStart")
-    field = _ORDERS[name]
+    field, downwards = _ORDERS[name], query.get(name, "asc") == "desc"
+    by_uid = sorted(rows, key=lambda row: str(row.get("uid")), reverse=downwards is not flipped)
     # NULL comes last, as PostgreSQL has it.
-    return sorted(
-        rows,
-        key=lambda row: (row.get(field) is None, _at(row, field), str(row.get("uid"))),
-        reverse=query.get(name, "asc") == "desc",
-    )
+    return sorted(by_uid, key=lambda row: (row.get(field) is None, _at(row, field)), reverse=downwards)
 
 
 def _at(booking: Booking, name: str, *, odd: datetime = _FIRST) -> datetime:

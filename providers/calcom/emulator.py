@@ -5,14 +5,15 @@ A key ``cal_test_REMOTE`` is that host's own, any other ``cal_…`` an administr
 
 Beyond the faults of every emulator it knows, in lists: ``page_too_large``, ``page_loop`` (every page is the first),
 ``partial_page`` (half the rows), ``empty_page``, ``duplicate_rows``, ``malformed_row`` (start is null), ``missing_id``
-(44), ``late_row`` (the newest is left out), ``odd_spelling`` (``+00:00``), ``rows_shift`` (while paging, the first row
-changes and goes to the end), ``row_vanishes`` (while paging, it is cancelled). Anywhere: ``older_shape`` (in spite of the
-version header), ``expired_key`` (498). In writes: ``reschedule_without_successor`` (42: the old booking does not name the
-new one), ``successor_without_origin`` (43: nor the new one the old), ``booked_despite_error`` (45: done, and answered
-with 400), ``double_booking`` (46: a taken time is not refused), ``write_without_effect`` (200, and nothing done),
-``null_updated`` (a new booking has no ``updatedAt``). Numbers are rows of the provider facts. People may book a taken time:
-whether a calendar honours others is what the product is for. Webhooks are registered and never called. The shared
-``late_in_lists`` has no effect, since it goes by ``id``: ``late_row`` does the same.
+(44), ``late_row`` (the newest is left out), ``odd_spelling`` (``+00:00``), ``free_order`` (later pages order rows of one
+moment otherwise), ``rows_shift`` (while paging, the first row changes and goes to the end), ``row_vanishes`` (while
+paging, it is cancelled). Anywhere: ``older_shape`` (in spite of the version header), ``expired_key`` (498). In writes:
+``reschedule_without_successor`` (42: the old booking does not name the new one), ``successor_without_origin`` (43: nor
+the new one the old), ``booked_despite_error`` (45: done, and answered with 400), ``double_booking`` (46: a taken time is
+not refused), ``write_without_effect`` (200, and nothing done), ``null_updated`` (a new booking has no ``updatedAt``).
+Numbers are rows of the provider facts. People may book a taken time: whether a calendar honours others is what the
+product is for. Webhooks are registered and never called. The shared ``late_in_lists`` has no effect, since it goes by
+``id``: ``late_row`` does the same.
 """
 
 from __future__ import annotations

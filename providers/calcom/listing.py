@@ -85,7 +85,10 @@ def _swept(api: BookingApi, params: Mapping[str, str], *, counted: bool, started
             raise _Shifted
         read = read[:skip] + page.rows
         if not page.rows or (number and len(page.rows) == 1) or (not page.more and page.total <= len(read)):
-            return Rows(tuple(_newest_of_each(read)), asked_at)
+            newest = tuple(_newest_of_each(read))
+            if number and len(newest) < len(read):
+                raise _Shifted  # a row at two places: among rows of one moment the order is free, and another has none
+            return Rows(newest, asked_at)
     raise ProviderUnavailable(f"calcom GET {BOOKINGS}: the pages do not end")
 
 

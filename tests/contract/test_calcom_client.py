@@ -300,6 +300,17 @@ def test_what_moves_or_comes_in_other_portions_is_still_read_whole(
     assert sorted(map(str, ids(calcom, cursor, job))) == sorted(uids)
 
 
+def test_rows_of_one_moment_in_another_order_hide_none(calcom: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a series was cancelled in one statement: page two begins where page one ended, and still lacks a row."""
+    monkeypatch.setattr("providers.calcom.listing.PAGE_ROWS", 4)
+    cursor = first(calcom)
+    moment = calcom.emulator._diary._stamps.next()
+    uids = [calcom.books(n, n + 1, raw={"uid": f"uid{n}", "updatedAt": moment}) for n in range(7)]
+    calcom.arm("free_order", match="GET /v2/bookings")
+    calcom.arm("free_order", match="GET /v2/bookings")
+    assert ids(calcom, cursor, Job.UPDATE) == uids
+
+
 def test_a_booking_cancelled_while_the_window_is_read_hides_no_other(
     calcom: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
