@@ -40,11 +40,18 @@ def _hubspot(journal: Path | None) -> Emulator:
     return HubSpotEmulator(journal=journal)
 
 
+def _calcom(journal: Path | None) -> Emulator:
+    from providers.calcom.emulator import CalcomEmulator  # noqa: PLC0415  one process loads one emulator
+
+    return CalcomEmulator(journal=journal)
+
+
 LOADERS: Final[dict[str, Callable[[Path | None], Emulator]]] = {
     "outlook": _outlook,
     "google": _google,
     "webform": _webform,
     "hubspot": _hubspot,
+    "calcom": _calcom,
 }
 PROVIDERS: tuple[str, ...] = tuple(LOADERS)
 
