@@ -288,7 +288,7 @@ def _parse_body(response: requests.Response) -> dict[str, Any] | None:
         return None
     try:
         body = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):  # the second: nested thousands of levels deep
         return None
     return body if isinstance(body, dict) else None
 
