@@ -165,7 +165,7 @@ class GoogleCalendar:
             )
         except DuplicateId:
             return self._already_there(key)
-        return self._written(answer)
+        return self._written(answer, event_id(key))
 
     def update(self, remote_id: RemoteId, draft: EventDraft, *, version: str) -> RemoteEvent:
         draft = self._noted(remote_id, draft)
@@ -183,7 +183,7 @@ class GoogleCalendar:
             if self._find_raw(remote_id) is None:
                 raise NotFound("google: the event to change is gone") from error
             raise
-        return self._written(answer)
+        return self._written(answer, remote_id)
 
     def _noted(self, remote_id: RemoteId, draft: EventDraft) -> EventDraft:
         """A note goes before what the description says now; If-Match sees to it that this is still the newest."""
@@ -269,12 +269,15 @@ class GoogleCalendar:
             raise Rejected("google: the key belonged to an event that has since been deleted")
         return parse_event(raw, zone=self._zone)
 
-    def _written(self, answer: Answer) -> RemoteEvent:
+    def _written(self, answer: Answer, remote_id: RemoteId) -> RemoteEvent:
         try:
-            return parse_event(answer.body, zone=self._zone)
+            event = parse_event(answer.body, zone=self._zone)
         except Malformed as error:
             # It happened; only its echo is unreadable, and refusing now would leave an event that nobody knows.
             raise WriteOutcomeUnknown(f"google: written, and the answer is unreadable ({error.field})") from error
+        if event.remote_id != remote_id:
+            raise WriteOutcomeUnknown("google: the answer to a write shows another event")
+        return event
 
 
 def _span(window: Interval) -> dict[str, str]:
