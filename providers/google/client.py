@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+import requests
 import structlog
 
 from providers.google.answers import DuplicateId, classify
@@ -194,7 +195,7 @@ class GoogleCalendar:
 
     def delete(self, remote_id: RemoteId, *, version: str) -> None:
         try:
-            self._transport.request(
+            answer = self._transport.request(
                 "DELETE",
                 self._event_url(remote_id),
                 route=_EVENT,
@@ -205,6 +206,9 @@ class GoogleCalendar:
         except (StaleVersion, NotFound):
             if self._find_raw(remote_id) is not None:
                 raise
+            return
+        if answer.status != requests.codes.no_content:  # a page with 200 comes from something in between
+            raise WriteOutcomeUnknown(f"google DELETE {_EVENT}: {answer.status} instead of 204")
 
     # Push
 
