@@ -13,7 +13,7 @@ class Fault(BaseModel):
     """One misbehaviour. Of the next matching requests, ``times`` get it (None: all), within ``seconds`` if given.
 
     Every emulator knows ``latency`` (``seconds`` each), ``rate_limited`` (429, Retry-After ``seconds``), ``server_error``
-    (500), ``unavailable`` (503), ``unauthorized`` (401), ``missing`` (404, as for a fresh id), ``conflict`` (a 409 that
+    (500), ``unavailable`` (503), ``unauthorized`` (401), ``forbidden`` (403), ``missing`` (404, as for a fresh id), ``conflict`` (a 409 that
     passes); these do nothing else. Having done the work: ``commit_then_timeout`` (504), ``commit_then_error`` (500),
     ``commit_then_unavailable`` (503), ``commit_then_limited`` (429, Retry-After ``seconds``), ``commit_then_hang`` (answers
     after ``seconds``), ``error_in_ok`` (200 with an error body), ``empty_body``, ``html``, ``truncated``. ``late_in_lists``

@@ -24,6 +24,8 @@ __all__ = ["Books", "Emulator", "Entry", "Fault", "Faults", "HumanAction", "Huma
 
 HANG_SECONDS = 30.0
 
+_NOT_DONE = ("rate_limited", "server_error", "unavailable", "unauthorized", "forbidden", "missing", "conflict")
+
 
 class HumanEvent(BaseModel):
     """An event as a person would type it. Either instants (any offset) or, for ``all_day``, midnights of the dates."""
@@ -159,7 +161,7 @@ async def _with_faults(
 
     if slow := take("latency"):
         await asyncio.sleep(slow.seconds or 1.0)
-    if fault := take("rate_limited", "server_error", "unavailable", "unauthorized", "missing", "conflict"):
+    if fault := take(*_NOT_DONE):
         return _refusal(emulator, fault)
     response = await call_next(request)
     if fault := take("commit_then_hang"):
@@ -178,6 +180,7 @@ def _refusal(emulator: Emulator, fault: Fault) -> Response:
         "server_error": (500, "internalError"),
         "unavailable": (503, "backendError"),
         "unauthorized": (401, "authError"),
+        "forbidden": (403, "forbidden"),
         "missing": (404, emulator.missing),
         "conflict": (409, "conflict"),
         "commit_then_timeout": (504, "UnknownError"),

@@ -19,6 +19,10 @@ RemoteId = NewType("RemoteId", str)
 WriteKey = NewType("WriteKey", str)
 
 
+# A row of a PostgreSQL index holds 2,704 bytes, and the key of a proposal is made of an id and a version. The longest id
+# that a vendor documents has 1,024 characters and may be followed by the day of an occurrence.
+LONGEST_NAME_BYTES = 1100
+
 REFUSED_PREFIX = "[not booked] "  # what the title of a refused event of a person begins with
 CANCELLED_PREFIX = "[cancelled] "  # and of one whose appointment was cancelled
 
@@ -101,6 +105,22 @@ def is_storable(text: str) -> bool:
     return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
+def is_name(text: str) -> bool:
+    """Whether the text can be an id, a version or a key, which stand in indexes."""
+    return bool(text) and is_storable(text) and len(text.encode()) <= LONGEST_NAME_BYTES
+
+
+def _require_name(text: str, *, field: str) -> None:
+    _require_storable(text, field=field)
+    if text and not is_name(text):
+        raise Malformed(field, f"is longer than {LONGEST_NAME_BYTES} bytes")
+
+
+def _require_storable(text: str, *, field: str) -> None:
+    if not is_storable(text):
+        raise Malformed(field, "contains characters that no database stores (NUL or half of a pair)")
+
+
 @dataclass(frozen=True, slots=True)
 class Attendee:
     name: str
@@ -161,12 +181,11 @@ class RemoteEvent:
     replaces: RemoteId | None = None
 
     def __post_init__(self) -> None:
-        texts = [("remote_id", self.remote_id), ("title", self.title), ("version", self.version)]
-        texts += [("replaces", self.replaces or "")]
-        texts += [("attendees", text) for attendee in self.attendees for text in (attendee.name, attendee.email)]
-        for name, text in texts:
-            if not is_storable(text):
-                raise Malformed(name, "contains characters that no database stores (NUL or half of a pair)")
+        for field_name in ("remote_id", "version", "key", "series_id", "replaces"):
+            _require_name(getattr(self, field_name) or "", field=field_name)
+        _require_storable(self.title, field="title")
+        for attendee in self.attendees:
+            _require_storable(attendee.name + attendee.email, field="attendees")
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,21 +193,34 @@ class Removal:
     """The vendor says that this event is deleted or cancelled. ``updated`` is None where the vendor does not say when.
 
     ``replaces`` as with ``RemoteEvent``: a chain of events that took over from one another must not break at one that ended.
+
+    Raises:
+        Malformed: the id is none that can be stored.
     """
 
     remote_id: RemoteId
     updated: datetime | None = None
     replaces: RemoteId | None = None
 
+    def __post_init__(self) -> None:
+        _require_name(self.remote_id, field="remote_id")
+
 
 @dataclass(frozen=True, slots=True)
 class Unparsed:
-    """A record that could not be understood: kept raw, with the field and the reason, while the batch goes on (P7)."""
+    """A record that could not be understood: kept raw, with the field and the reason, while the batch goes on (P7).
+
+    An id that cannot be stored is none; it is still to be seen in ``raw``.
+    """
 
     remote_id: str | None
     field: str
     reason: str
     raw: dict[str, Any] | str
+
+    def __post_init__(self) -> None:
+        if self.remote_id is not None and not is_name(self.remote_id):
+            object.__setattr__(self, "remote_id", None)
 
 
 Change = RemoteEvent | Removal | Unparsed

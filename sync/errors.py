@@ -30,6 +30,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+LONGEST_PATH = 200  # characters
+
 
 class WatertightError(Exception):
     """Root of the tree. ``code`` is stable: metrics, API answers, alerts and the runbook use it."""
@@ -119,14 +121,15 @@ class NoSuchRight(Forbidden):
 class Malformed(Permanent):
     """A value that cannot be understood.
 
-    ``field`` is its path in what was sent (``start.dateTime``), ``reason`` what is wrong with it.
+    ``field`` is its path in what was sent (``start.dateTime``), ``reason`` what is wrong with it. A path may hold names
+    that a stranger chose, so it is kept short and printable: it goes into logs and tables.
     """
 
     code = "malformed"
 
     def __init__(self, field: str, reason: str) -> None:
-        super().__init__(f"{field}: {reason}")
-        self.field = field
+        self.field = "".join(each if each.isprintable() else "?" for each in field[:LONGEST_PATH])
+        super().__init__(f"{self.field}: {reason}")
         self.reason = reason
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,18 +17,21 @@ from sync.domain import CalendarId, Unparsed
 from sync.errors import Malformed
 from sync.failures import open_alert
 
+DEEPEST = 50  # levels of a record that are kept: enough to see what it is, and no stack overflows
+
 
 def quarantine(session: Session, calendar_id: CalendarId, records: Iterable[Unparsed]) -> None:
     """Store each record once; the same bytes again are counted. One warning per calendar says that there are some."""
     kept = 0
     for record in records:
+        raw = _storable(record.raw)
         row = insert(Quarantine).values(
             calendar_id=calendar_id,
-            digest=_digest(record),
+            digest=_digest(raw),
             remote_id=_storable(record.remote_id),
             field=record.field,
             reason=record.reason,
-            raw=_storable(record.raw if isinstance(record.raw, dict) else {"text": record.raw}),
+            raw=raw if isinstance(raw, dict) else {"text": raw},
         )
         session.execute(
             row.on_conflict_do_update(
@@ -65,14 +69,20 @@ def keep_submission(session: Session, form: str, error: Malformed, *, content_ty
     open_alert(session, f"unreadable:form:{form}", code=error.code, severity="warning", detail={"form": form})
 
 
-def _digest(record: Unparsed) -> str:
-    return hashlib.sha256(json.dumps(record.raw, sort_keys=True, default=str).encode()).hexdigest()
+def _digest(raw: Any) -> str:  # noqa: ANN401 - whatever JSON holds
+    return hashlib.sha256(json.dumps(raw, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _storable(value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
-    """The same value with a replacement character for what PostgreSQL cannot keep."""
+def _storable(value: Any, *, level: int = 0) -> Any:  # noqa: ANN401 - whatever JSON holds, NaN included
+    """The same value with a replacement for what PostgreSQL cannot keep, and for what is nested beyond all measure."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if not isinstance(value, dict | list):
+        return value
+    if level == DEEPEST:
+        return "(nested deeper)"
     if isinstance(value, dict):
-        return {_storable(key): _storable(item) for key, item in value.items()}
-    return [_storable(item) for item in value] if isinstance(value, list) else value
+        return {_storable(key): _storable(item, level=level + 1) for key, item in value.items()}
+    return [_storable(item, level=level + 1) for item in value]

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+import requests
 import structlog
 
 from providers.gates import UNLIMITED, Limits
@@ -157,7 +158,7 @@ class GoogleCalendar:
             )
         except DuplicateId:
             return self._already_there(key)
-        return self._written(answer)
+        return self._written(answer, event_id(key))
 
     def update(self, remote_id: RemoteId, draft: EventDraft, *, version: str) -> RemoteEvent:
         draft = self._noted(remote_id, draft)
@@ -175,7 +176,7 @@ class GoogleCalendar:
             if self._find_raw(remote_id) is None:
                 raise NotFound("google: the event to change is gone") from error
             raise
-        return self._written(answer)
+        return self._written(answer, remote_id)
 
     def _noted(self, remote_id: RemoteId, draft: EventDraft) -> EventDraft:
         """A note goes before what the description says now; If-Match sees to it that this is still the newest."""
@@ -186,7 +187,7 @@ class GoogleCalendar:
 
     def delete(self, remote_id: RemoteId, *, version: str) -> None:
         try:
-            self._transport.request(
+            answer = self._transport.request(
                 "DELETE",
                 self._event_url(remote_id),
                 route=_EVENT,
@@ -197,6 +198,9 @@ class GoogleCalendar:
         except (StaleVersion, NotFound):
             if self._find_raw(remote_id) is not None:
                 raise
+            return
+        if answer.status != requests.codes.no_content:  # a page with 200 comes from something in between
+            raise WriteOutcomeUnknown(f"google DELETE {_EVENT}: {answer.status} instead of 204")
 
     # Push
 
@@ -261,12 +265,15 @@ class GoogleCalendar:
             raise Rejected("google: the key belonged to an event that has since been deleted")
         return parse_event(raw, zone=self._zone)
 
-    def _written(self, answer: Answer) -> RemoteEvent:
+    def _written(self, answer: Answer, remote_id: RemoteId) -> RemoteEvent:
         try:
-            return parse_event(answer.body, zone=self._zone)
+            event = parse_event(answer.body, zone=self._zone)
         except Malformed as error:
             # It happened; only its echo is unreadable, and refusing now would leave an event that nobody knows.
             raise WriteOutcomeUnknown(f"google: written, and the answer is unreadable ({error.field})") from error
+        if event.remote_id != remote_id:
+            raise WriteOutcomeUnknown("google: the answer to a write shows another event")
+        return event
 
 
 def _span(window: Interval) -> dict[str, str]:

@@ -29,6 +29,11 @@ _NOT_WITH_SYNC = frozenset(
 )
 _NO_TOKEN_FOR = _NOT_WITH_SYNC - {"timeMin", "timeMax"}
 
+LIES = (
+    *("duplicate_rows", "malformed_row", "no_sync_token", "no_tombstones", "cancelled_rows"),
+    *("partial_page", "empty_page", "endless_pages"),
+)
+
 Query = Mapping[str, Sequence[str]]
 
 
@@ -71,14 +76,10 @@ def list_page(query: Query, rows: Sequence[Row], *, seq: int) -> dict[str, Any]:
 
 
 def spoilt(kind: str, page: dict[str, Any], *, query: Query, seq: int) -> dict[str, Any]:
-    """The page with one of the reported lies in it (facts/providers.md §5, rows 4, 5, 29 and their like)."""
-    items = page["items"]
+    """The page with one of the reported lies in it (docs/lies.md)."""
+    items = _spoilt_rows(kind, page["items"], full="syncToken" not in query)
     without_tokens = {name: value for name, value in page.items() if not name.startswith("next")}
     match kind:
-        case "duplicate_rows":
-            return {**page, "items": [row for row in items for _ in range(2)]}
-        case "malformed_row":
-            return {**page, "items": _with_malformed(items)}
         case "no_sync_token":
             return {name: value for name, value in page.items() if name != "nextSyncToken"}
         case "partial_page":
@@ -86,9 +87,25 @@ def spoilt(kind: str, page: dict[str, Any], *, query: Query, seq: int) -> dict[s
         case "empty_page":
             again = _pack({**_start(query, seq=seq), "nonce": secrets.token_hex(4)})
             return {**without_tokens, "items": [], "nextPageToken": again}
-        case _:  # endless_pages: the token remembers, so that one armed fault spoils the whole round
+        case "endless_pages":  # the token remembers, so that one armed fault spoils the whole round
             again = _pack({**_start(query, seq=seq), "nonce": secrets.token_hex(4), "endless": True})
             return {**without_tokens, "nextPageToken": again}
+        case _:
+            return {**page, "items": items}
+
+
+def _spoilt_rows(kind: str, items: list[dict[str, Any]], *, full: bool) -> list[dict[str, Any]]:
+    match kind:
+        case "duplicate_rows":
+            return [row for row in items for _ in range(2)]
+        case "malformed_row":
+            return _with_malformed(items)
+        case "no_tombstones" if full:  # twentyhq/twenty#24096
+            return [row for row in items if row.get("status") != "cancelled"]
+        case "cancelled_rows":  # GAS-ICS-Sync#315: in spite of showDeleted=false
+            return [*items, {"kind": "calendar#event", "id": "cancelledrow", "status": "cancelled"}]
+        case _:
+            return items
 
 
 def is_endless(query: Query) -> bool:

@@ -1,10 +1,10 @@
 """A Google Calendar v3 server for development, demo and tests: Google's paths, payloads, errors, tokens, limits and push.
 
 Beyond the faults of every emulator it knows: ``expired_cursor`` (410), ``duplicate_rows``, ``empty_page``,
-``no_sync_token``, ``endless_pages``, ``malformed_row`` (start is null), ``partial_page`` (half the rows, no token),
+``no_sync_token``, ``no_tombstones`` (in a full read), ``cancelled_rows``, ``endless_pages``, ``malformed_row`` (start is null), ``partial_page`` (half the rows, no token),
 ``rate_limited_403``, ``quota_exceeded``, ``limits_as_429`` (while armed), ``invalid_grant``, ``transient_412``,
 ``delayed_visibility`` (a new event shows after ``seconds``), ``hidden_calendar`` (404), ``freebusy_error`` (inside 200),
-``lost_push``, ``duplicate_push``. Recurring series are not expanded.
+``lost_push``, ``duplicate_push``, ``other_event`` (an insert answers with another event). Recurring series are not expanded.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from providers.google.emulated_event import (
     new_id,
     replaced,
 )
-from providers.google.emulated_feed import is_endless, list_page, spoilt
+from providers.google.emulated_feed import LIES, is_endless, list_page, spoilt
 from providers.google.emulated_freebusy import asked_window, busy_times, refused
 from providers.google.emulated_limits import LIMITS, Limits
 from providers.google.emulated_person import typed_body
@@ -41,8 +41,6 @@ from providers.google.emulated_token import GrantRefusal, Tokens, is_revoked, ma
 BASE = "/calendar/v3"
 
 __all__ = ["GoogleEmulator", "make_service_account"]
-
-_LIES = ("duplicate_rows", "malformed_row", "no_sync_token", "partial_page", "empty_page", "endless_pages")
 
 
 class _VendorRoute(APIRoute):
@@ -147,7 +145,7 @@ class GoogleEmulator:
         seq = min([self.store.seq(calendar) + 1, *hidden]) - 1
         rows = [entry for entry in self.store.entries(calendar) if entry.seq not in hidden]
         page = list_page(query, rows, seq=seq)
-        lie = "endless_pages" if is_endless(query) else self._take(*_LIES, request=request)
+        lie = "endless_pages" if is_endless(query) else self._take(*LIES, request=request)
         return JSONResponse(spoilt(lie, page, query=query, seq=seq) if lie else page)
 
     async def _get(self, request: Request, calendar: str, event_id: str) -> Response:
@@ -168,8 +166,10 @@ class GoogleEmulator:
             "delayed_visibility", calendar=calendar, request=f"{request.method} {request.url.path}"
         ):
             self._hidden[calendar, event_id] = time.monotonic() + (fault.seconds or 1.0)
+        others = [entry.data for entry in self.store.entries(calendar) if not entry.deleted]
         data = new_event(calendar, body, event_id=event_id, stamp=self._stamps.next())
-        return _event(self._put(calendar, event_id, data))
+        stored = self._put(calendar, event_id, data)
+        return _event(others[0] if others and self._take("other_event", request=request) else stored)
 
     async def _change(self, request: Request, calendar: str, event_id: str) -> Response:
         calendar = self._enter(request, calendar)

@@ -124,9 +124,14 @@ class OutlookCalendar(PushChannels):
             raise CursorExpired(str(error)) from error
 
     def _read_full(self, window: Interval) -> ChangeSet:
+        """A delta round, and from plain calendarView what the round left out, at times whole series (docs-contrib#7681)."""
         read = self._read_delta(f"{self._mailbox}/calendarView/delta", params=_asked(window))
+        told = {change.remote_id for change in read.changes}
+        left_out = (self._change(row) for row in self._view(window) if payloads.id_of(row) not in told)
         inside = tuple(
-            change for change in read.changes if not isinstance(change, RemoteEvent) or change.interval.overlaps(window)
+            change
+            for change in (*read.changes, *left_out)
+            if change is not None and (not isinstance(change, RemoteEvent) or change.interval.overlaps(window))
         )
         return ChangeSet(inside, read.cursor, full=True)
 
@@ -151,10 +156,14 @@ class OutlookCalendar(PushChannels):
 
     def read_window(self, window: Interval) -> Sequence[RemoteEvent]:
         """From plain calendarView, which has none of the faults of the delta feed."""
-        params = {**_asked(window), "$top": str(WINDOW_PAGE_ROWS), **_WITH_KEY}
-        read = self._pages.read(f"{self._mailbox}/calendarView", route=_WINDOW, params=params, headers=HEADERS)
-        events = (payloads.parse_busy_row(row, zone=self._zone) for row in _newest(read.rows))
+        events = (payloads.parse_busy_row(row, zone=self._zone) for row in self._view(window))
         return [event for event in events if event is not None and event.interval.overlaps(window)]
+
+    def _view(self, window: Interval) -> list[object]:
+        params = {**_asked(window), "$top": str(WINDOW_PAGE_ROWS), **_WITH_KEY}
+        return _newest(
+            self._pages.read(f"{self._mailbox}/calendarView", route=_WINDOW, params=params, headers=HEADERS).rows
+        )
 
     def find_event(self, remote_id: RemoteId) -> RemoteEvent | None:
         try:
@@ -198,7 +207,10 @@ class OutlookCalendar(PushChannels):
             )
         except DuplicateKey as duplicate:
             return self._existing(duplicate, key=key)
-        return self._written(answer)
+        created = self._written(answer)
+        if created.key == key or (created.key is None and draft.is_shown_by(created)):
+            return created
+        raise WriteOutcomeUnknown("outlook: the answer to a POST shows another event")  # docs#7330
 
     def _existing(self, duplicate: DuplicateKey, *, key: WriteKey) -> RemoteEvent:
         looking = tenacity.Retrying(
@@ -221,9 +233,11 @@ class OutlookCalendar(PushChannels):
     def update(self, remote_id: RemoteId, draft: EventDraft, *, version: str) -> RemoteEvent:
         """PATCH with If-Match. Attendees stay as they are, so nobody is mailed by naming them again."""
         body, headers = payloads.dump_change(self._noted(remote_id, draft)), {**HEADERS, "If-Match": version}
-        return self._written(
-            self._transport.request("PATCH", self._url(remote_id), route=_EVENT, json=body, headers=headers)
-        )
+        answer = self._transport.request("PATCH", self._url(remote_id), route=_EVENT, json=body, headers=headers)
+        updated = self._written(answer)
+        if updated.remote_id != remote_id:
+            raise WriteOutcomeUnknown("outlook: the answer to a PATCH shows another event")
+        return updated
 
     def _noted(self, remote_id: RemoteId, draft: EventDraft) -> EventDraft:
         """A note goes before what the body says now; If-Match sees to it that this is still the newest."""

@@ -83,6 +83,11 @@ def served(entries: Sequence[Entry], place: Place, *, size: int, zone: str, take
 
 
 def _untrue(rows: list[dict[str, Any]], *, take: Callable[..., object]) -> list[dict[str, Any]]:
+    live = [row for row in rows if not is_tombstone(row)]
+    if live and take("false_removal"):  # docs#6599 and, for ever, docs-contrib#72
+        rows = [tombstone(row["id"]) if row is live[0] else row for row in rows]
+    if any(row.get("seriesMasterId") for row in live) and take("omitted_series"):  # docs-contrib#7681
+        rows = [row for row in rows if not row.get("seriesMasterId")]
     removed = [row for row in rows if is_tombstone(row)]
     if removed and take("drop_deletion"):  # docs-contrib#3853
         rows = [row for row in rows if row is not removed[0]]
@@ -123,14 +128,21 @@ def tombstone(event_id: str) -> dict[str, Any]:
 def spoilt(rows: list[dict[str, Any]], *, take: Callable[..., object]) -> list[dict[str, Any]]:
     """With one row that cannot be understood, if that is armed and there is a live row."""
     live = [position for position, row in enumerate(rows) if not is_tombstone(row)]
-    if live and take("malformed_row"):
-        return [*rows[: live[0]], without_time(rows[live[0]]), *rows[live[0] + 1 :]]
+    for kind, spoil in (("malformed_row", without_time), ("custom_zone", in_custom_zone)):
+        if live and take(kind):
+            return [*rows[: live[0]], spoil(rows[live[0]]), *rows[live[0] + 1 :]]
     return rows
 
 
 def without_time(row: dict[str, Any]) -> dict[str, Any]:
     """The row as a vendor's bad day makes it: a null where a time should be."""
     return {**row, "start": {**(row.get("start") or {}), "dateTime": None}}
+
+
+def in_custom_zone(row: dict[str, Any]) -> dict[str, Any]:
+    """The row as a meeting from a zone that its organizer made up, in spite of the zone asked for (node-ical#221)."""
+    labels = {side: {**(row.get(side) or {}), "timeZone": "tzone://Microsoft/Custom"} for side in ("start", "end")}
+    return {**row, **labels}
 
 
 def _is_reported(entry: Entry, place: Place) -> bool:

@@ -70,7 +70,11 @@ class Mailboxes:
         data = events.new_event(body, event_id=event_id, mailbox=mailbox, now=self._now())
         if delay := take("delayed_visibility"):
             self._unseen[mailbox, event_id] = time.monotonic() + (delay.seconds or VISIBLE_AFTER_SECONDS)
-        return 201, self._keep(mailbox, event_id, data, change="created", created_by=APP)
+        if take("doubled_create"):  # msgraph-sdk-powershell#2960
+            self._keep(mailbox, twin := new_id(), {**data, "id": twin}, change="created", created_by=APP)
+        before = self.live(mailbox)
+        stored = self._keep(mailbox, event_id, data, change="created", created_by=APP)
+        return 201, before[0] if before and take("other_event") else stored  # docs#7330
 
     def _repeated(self, mailbox: str, event_id: str, *, take: Take) -> dict[str, Any]:
         """What Graph makes of a used ``transactionId`` is reported in several ways; each is a fault kind."""

@@ -4,7 +4,10 @@ Faults beyond the common ones: ``expired_cursor`` (410), ``expired_cursor_40x``,
 ``drop_deletion``, ``endless_pages``, ``big_pages``, ``malformed_row`` (null start.dateTime in a listing),
 ``duplicate_transaction_400``, ``duplicate_transaction_409``, ``duplicate_transaction_echo``,
 ``duplicate_transaction_without_id``, ``transient_412``, ``delayed_visibility`` (a new event is unseen for ``seconds``),
-``lost_push``, ``repeated_push``, ``revoked_secret`` (the token endpoint answers 401), ``expired_tokens``.
+``lost_push``, ``repeated_push``, ``lost_subscription`` (ended without a word), ``revoked_secret`` (the token endpoint
+answers 401), ``expired_tokens``, ``false_removal``, ``omitted_series``, ``next_link_504``, ``custom_zone``,
+``zoneless_mailbox`` (400 unless a zone is preferred), ``doubled_create``, ``other_event`` (a POST answers with another
+event), ``schedule_error`` (inside 200), ``schedule_silence`` (a mailbox is left out). docs/lies.md says which is whose.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ from providers.outlook.emulated_limits import LIMITS, TOKEN_SECONDS, Throttle, T
 from providers.outlook.emulated_mailboxes import Mailboxes, Take
 from providers.outlook.emulated_person import body_of
 from providers.outlook.emulated_query import MOST_ROWS, PAGE_ROWS, Asked, canonical
+from providers.outlook.emulated_schedule import schedules
 
 
 class _GraphRoute(APIRoute):
@@ -76,6 +80,7 @@ class OutlookEmulator:
             ("POST", "/users/{user}/events/{event_id}/cancel", self._cancel),
             ("GET", "/users/{user}/calendarView", self._view),
             ("GET", "/users/{user}/calendarView/delta", self._delta),
+            ("POST", "/users/{user}/getSchedule", self._schedule),
             ("POST", "/subscriptions", self._subscribe),
             ("GET", "/subscriptions", self._list_subscriptions),
             ("GET", "/subscriptions/{subscription_id}", self._get_subscription),
@@ -135,6 +140,8 @@ class OutlookEmulator:
             self._tokens.expire()
         self._tokens.require(authorization)
         self._tokens.require_right(authorization, request.method, request.scope["path"])
+        if "outlook.timezone" not in _asked(request).prefer and self._taker(request)("zoneless_mailbox"):
+            raise GraphError(400, "TimeZoneNotSupportedException", "A valid TimeZone value must be specified: '[]'.")
 
     def _taker(self, request: Request) -> Take:
         mailbox, asked = self.mailbox_of(request), f"{request.method} {request.scope['path']}"
@@ -196,11 +203,17 @@ class OutlookEmulator:
         mailbox, asked, take = user.lower(), _asked(request), self._taker(request)
         entries = self.store.entries(mailbox)
         upto = delta.visible_upto(entries, newest=self.store.seq(mailbox), hidden=self._mailboxes.hidden(mailbox))
+        if asked.find("$skiptoken") and take("next_link_504"):
+            raise GraphError(504, "UnknownError", "")  # docs#3657
         place = _place(asked, upto=upto, take=take)
         page = delta.served(entries, place, size=asked.page_size(), zone=asked.zone(), take=take)
         name, parameter = ("deltaLink", "$deltatoken") if page.done else ("nextLink", "$skiptoken")
         link = asked.link([(parameter, page.place.token())])
         return JSONResponse({"value": delta.spoilt(page.rows, take=take), f"@odata.{name}": link})
+
+    async def _schedule(self, request: Request) -> Response:
+        rows = schedules(await _body(request), live=self._mailboxes.live, take=self._taker(request))
+        return JSONResponse({"value": rows})
 
     # Push
 
@@ -225,6 +238,9 @@ class OutlookEmulator:
     def _notify(self, mailbox: str, event_id: str, etag: str, change: str) -> None:
         for subscription in self._subscriptions.of(mailbox, change=change):
             if self.faults.take("lost_push", calendar=mailbox, request="PUSH"):
+                continue
+            if self.faults.take("lost_subscription", calendar=mailbox, request="PUSH"):  # docs-contrib#3111
+                self._subscriptions.remove(subscription["id"])
                 continue
             item = push.notification(subscription, mailbox=mailbox, event_id=event_id, etag=etag, change=change)
             copies = 3 if self.faults.take("repeated_push", calendar=mailbox, request="PUSH") else 1  # docs#8497

@@ -20,6 +20,7 @@ from sync.domain import (
     Removal,
     Unparsed,
     WriteKey,
+    is_name,
 )
 from sync.errors import Malformed
 
@@ -137,8 +138,9 @@ def description_of(raw: object) -> str:
 
 
 def id_of(raw: object) -> str | None:
+    """The id, if the record has one that can be asked for and stored."""
     found = raw.get("id") if isinstance(raw, dict) else None
-    return found if isinstance(found, str) and found else None
+    return found if isinstance(found, str) and is_name(found) else None
 
 
 def is_removed(raw: object) -> bool:

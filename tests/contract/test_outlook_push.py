@@ -95,16 +95,6 @@ def test_neighbour_hears_nothing(world: World, desk: Desk, receiver: Receiver) -
     assert receiver.nothing()
 
 
-def test_push_can_get_lost_or_come_three_times(desk: Desk, receiver: Receiver) -> None:
-    desk.client.subscribe(url=receiver.url, secret="hush", expires=EXPIRES)
-    desk.fault("lost_push")
-    desk.types()
-    assert receiver.nothing()
-    desk.fault("repeated_push")
-    desk.types()
-    assert len({receiver.next()["value"][0]["id"] for _ in range(3)}) == 1
-
-
 def test_expiry_is_brought_forward_to_what_graph_allows(desk: Desk, receiver: Receiver) -> None:
     far = datetime.now(UTC) + timedelta(days=300)
     subscription = desk.client.subscribe(url=receiver.url, secret="hush", expires=far)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+import random
+import string
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -11,8 +14,19 @@ from sqlalchemy.orm import Session
 from providers.memory import MemoryCalendar
 from sync.changes import Wish
 from sync.detect import Detector, Horizon
-from sync.domain import CalendarId, ChangeSet, Interval, Job, RemoteEvent, RemoteId, Removal, Unparsed
-from sync.errors import Contention, NotFound, ProviderUnavailable
+from sync.domain import (
+    LONGEST_NAME_BYTES,
+    CalendarId,
+    ChangeSet,
+    Interval,
+    Job,
+    RemoteEvent,
+    RemoteId,
+    Removal,
+    Unparsed,
+    WriteKey,
+)
+from sync.errors import Contention, Malformed, NotFound, ProviderUnavailable
 from tests.integration.world import World, at, drag
 
 MIRROR = "dana-mirror"
@@ -109,12 +123,44 @@ def test_an_unreadable_record_is_kept_once_and_the_rest_goes_on(world: World) ->
     assert world.alerts() == [("malformed", "warning")]
 
 
-def test_what_no_database_stores_is_quarantined_too(world: World) -> None:
-    raw = {"id": "odd", "summary": "a\x00b", "half": ["\ud800"]}
-    world.mirror.unparsed.append(Unparsed("odd", "title", "contains characters that no database stores", raw))
+def deep(levels: int) -> object:
+    return [deep(levels - 1)] if levels else "core"
+
+
+@pytest.mark.parametrize(
+    ("damage", "kept"),
+    [
+        ({"summary": "a\x00b", "half": ["\ud800"]}, {"summary": "a\ufffdb", "half": ["?"]}),
+        ({"sequence": math.inf, "nan": [math.nan]}, {"sequence": "inf", "nan": ["nan"]}),
+        ({"summary": "x" * 100_000, "big": 10**400}, {"summary": "x" * 100_000, "big": 10**400}),
+    ],
+)
+def test_what_no_database_stores_is_quarantined_too(
+    world: World, damage: dict[str, object], kept: dict[str, object]
+) -> None:
+    raw, reason = {"id": "odd", **damage}, Malformed("private.a\x00b\ud800", "is null")
+    world.mirror.unparsed.append(Unparsed("o\x00dd", reason.field, reason.reason, raw))
     world.mirror.put(at(10))
+    report = world.detect(Job.NEW, MIRROR)
+    assert (report.quarantined, len(report.proposals)) == (1, 1)
+    assert world.sql("SELECT remote_id, field, raw FROM quarantine") == [(None, "private.a?b?", {"id": "odd", **kept})]
+
+
+def test_a_record_nested_beyond_measure_is_quarantined_down_to_a_depth(world: World) -> None:
+    world.mirror.unparsed.append(Unparsed("odd", "start", "is null", {"id": "odd", "deep": deep(600)}))
     assert world.detect(Job.NEW, MIRROR).quarantined == 1
-    assert world.sql("SELECT raw FROM quarantine") == [({"id": "odd", "summary": "a\ufffdb", "half": ["?"]},)]
+    assert "(nested deeper)" in str(world.sql("SELECT raw FROM quarantine"))
+
+
+def test_the_longest_id_and_version_that_an_event_may_have_fit_every_index(world: World) -> None:
+    longest = "".join(random.Random(1).choices(string.ascii_letters, k=LONGEST_NAME_BYTES))  # noqa: S311 - an example
+    event = world.mirror.put(at(10), remote_id=longest)
+    row = world.mirror.rows[event.remote_id]
+    row.state = replace(event, version=longest[::-1], key=WriteKey(longest), series_id=longest)
+    (proposal,) = world.detect(Job.NEW, MIRROR).proposals
+    assert world.story(proposal).id == proposal
+    with pytest.raises(Malformed):
+        replace(event, version=longest + "x")
 
 
 def test_an_event_that_became_unreadable_is_not_gone(world: World) -> None:

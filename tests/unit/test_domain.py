@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.domain import Interval, RemoteEvent, RemoteId
+from sync.domain import LONGEST_NAME_BYTES, Interval, RemoteEvent, RemoteId, Removal, Unparsed
 from sync.errors import Malformed
 
 zones = st.sampled_from(
@@ -72,8 +73,34 @@ def test_the_hour_that_comes_twice_is_an_hour_long() -> None:
     assert interval.end - interval.start == timedelta(hours=1)
 
 
-@pytest.mark.parametrize("text", ["a\x00b", "\ud800"])
-def test_an_event_holds_only_what_a_database_stores(text: str) -> None:
+def event(**fields: object) -> RemoteEvent:
     now = datetime(2027, 3, 8, tzinfo=UTC)
-    with pytest.raises(Malformed, match="title"):
-        RemoteEvent(RemoteId("1"), "v", now, Interval(now, now + timedelta(hours=1)), blocks=True, title=text)
+    plain = RemoteEvent(RemoteId("1"), "v", now, Interval(now, now + timedelta(hours=1)), blocks=True)
+    return replace(plain, **fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", ["a\x00b", "\ud800"])
+@pytest.mark.parametrize("field", ["remote_id", "version", "title", "key", "series_id", "replaces"])
+def test_an_event_holds_only_what_a_database_stores(field: str, text: str) -> None:
+    with pytest.raises(Malformed, match=field):
+        event(**{field: text})
+
+
+@pytest.mark.parametrize("field", ["remote_id", "version", "key", "series_id", "replaces"])
+def test_what_stands_in_an_index_has_a_length(field: str) -> None:
+    assert event(**{field: "x" * LONGEST_NAME_BYTES})
+    with pytest.raises(Malformed, match=field):
+        event(**{field: "é" * (LONGEST_NAME_BYTES // 2 + 1)})
+
+
+@pytest.mark.parametrize("odd", ["a\x00b", "\ud800", "x" * (LONGEST_NAME_BYTES + 1)])
+def test_a_removal_names_what_can_be_stored_and_a_quarantined_record_has_no_other_id(odd: str) -> None:
+    with pytest.raises(Malformed, match="remote_id"):
+        Removal(RemoteId(odd))
+    assert Unparsed(odd, "id", "is odd", {}).remote_id is None
+    assert Unparsed("fine", "id", "is odd", {}).remote_id == "fine"
+
+
+def test_the_path_of_a_malformed_value_is_short_and_printable() -> None:
+    assert Malformed("private.a\x00b\ud800", "is null").field == "private.a?b?"
+    assert len(str(Malformed("x" * 5000, "is null"))) < 300

@@ -218,6 +218,7 @@ NONSENSE = {
     "list": b'[{"id": "a"}]',
     "text": b'"fine"',
     "null": b"null",
+    "nested": b'{"a":' + b"[" * 100_000,
 }
 
 
