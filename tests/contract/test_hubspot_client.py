@@ -352,8 +352,9 @@ def test_an_odd_record_of_another_owner_is_not_ours_to_set_aside(hubspot: World)
 def test_what_the_index_shows_late_is_found_by_the_overlap(hubspot: World) -> None:
     hubspot.arm("late_in_search", seconds=10)
     late = hubspot.human_creates(0, 1)
+    old(hubspot, late, seconds=30)
     newer = hubspot.human_creates(2, 3)
-    first = read(hubspot, since(5), job=Job.NEW)
+    first = read(hubspot, since(40), job=Job.NEW)
     assert ids(first) == [newer]
     hubspot.monotonic += 11
     assert ids(read(hubspot, first.cursor, job=Job.NEW)) == [late, newer]
