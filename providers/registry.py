@@ -1,14 +1,16 @@
-"""Which vendors there are. Adding one adds a line here and a folder beside; nothing in ``sync`` changes."""
+"""Which vendors there are. Adding one adds a line or two here and a folder beside; nothing in ``sync`` changes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
+from providers.calcom.client import CalcomCredentials, CalcomService
 from providers.gates import UNLIMITED, Limits
 from providers.google.client import GoogleCredentials, GoogleService
+from providers.hubspot.client import HubSpotCredentials, HubSpotService
 from providers.outlook.client import OutlookCredentials, OutlookService
 from providers.transport import no_guard, nobody
 from sync.domain import CalendarRef
@@ -21,6 +23,8 @@ class Provider(StrEnum):
 
     OUTLOOK = "outlook"
     GOOGLE = "google"
+    HUBSPOT = "hubspot"
+    CALCOM = "calcom"
 
 
 class Service(Protocol):
@@ -31,10 +35,20 @@ class Service(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """One credential set for every vendor; None where a vendor is not connected."""
+    """One credential set for every vendor, under the vendor's name; None where a vendor is not connected."""
 
     outlook: OutlookCredentials | None = None
     google: GoogleCredentials | None = None
+    hubspot: HubSpotCredentials | None = None
+    calcom: CalcomCredentials | None = None
+
+
+SERVICES: Mapping[Provider, Callable[..., Service]] = {
+    Provider.OUTLOOK: OutlookService,
+    Provider.GOOGLE: GoogleService,
+    Provider.HUBSPOT: HubSpotService,
+    Provider.CALCOM: CalcomService,
+}
 
 
 def connect(
@@ -49,12 +63,14 @@ def connect(
     ``guard`` is asked before every request; ``refused`` hears of every write that a vendor forbids this credential set;
     ``limits`` keep the fleet below the vendors' own.
     """
-    services: dict[str, Service] = {}
-    if credentials.outlook is not None:
-        services[Provider.OUTLOOK] = OutlookService(credentials.outlook, guard=guard, refused=refused, limits=limits)
-    if credentials.google is not None:
-        services[Provider.GOOGLE] = GoogleService(credentials.google, guard=guard, refused=refused, limits=limits)
-    return Registry(services)
+    own: dict[Provider, Any] = {provider: getattr(credentials, provider.value) for provider in SERVICES}
+    return Registry(
+        {
+            provider.value: make(own[provider], guard=guard, refused=refused, limits=limits)
+            for provider, make in SERVICES.items()
+            if own[provider] is not None
+        }
+    )
 
 
 class Registry:

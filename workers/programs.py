@@ -14,12 +14,13 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from workers.app import HEARTBEATS
+from workers.credential_settings import CredentialSettings
 from workers.embedded import Stack
 from workers.settings import Settings
 from workers.supervisor import Program
 
 LOOPBACK = "127.0.0.1"
-EMULATED = ("outlook", "google")
+EMULATED = ("outlook", "google", "hubspot", "calcom")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,26 +59,18 @@ def environment(settings: Settings, stack: Stack) -> dict[str, str]:
     }
     for name in ("new_every", "cancel_every", "update_every", "resume_every", "release_every", "job_threads"):
         told[name.upper()] = str(getattr(settings, name))
-    for name in ("outlook_tenant_id", "outlook_client_id", "outlook_base_url", "outlook_login_url"):
-        told[name.upper()] = getattr(settings, name) or ""
-    for name in ("google_service_account_file", "google_base_url", "google_token_uri"):
-        told[name.upper()] = str(getattr(settings, name) or "")
-    told["OUTLOOK_CLIENT_SECRET"] = _plain(settings.outlook_client_secret)
-    told |= dict.fromkeys(_may_write(settings), "")
+    for name in CredentialSettings.model_fields:
+        told[name.upper()] = "" if _may_write(name) else _plain(getattr(settings, name))
     return {f"WATERTIGHT_{name}": value for name, value in told.items()}
 
 
-def _may_write(settings: Settings) -> dict[str, str]:
-    """The credential sets that may write calendars; empty where none is set apart."""
-    return {
-        "OUTLOOK_COMMIT_CLIENT_ID": settings.outlook_commit_client_id or "",
-        "OUTLOOK_COMMIT_CLIENT_SECRET": _plain(settings.outlook_commit_client_secret),
-        "GOOGLE_COMMIT_SERVICE_ACCOUNT_FILE": str(settings.google_commit_service_account_file or ""),
-    }
+def _may_write(setting: str) -> bool:
+    """Whether it belongs to a credential set that may write calendars."""
+    return "_commit_" in setting
 
 
-def _plain(secret: SecretStr | None) -> str:
-    return secret.get_secret_value() if secret is not None else ""
+def _plain(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value or "")
 
 
 def emulator(provider: str, *, address: Address, settings: Settings) -> Program:
@@ -97,7 +90,10 @@ def workers(settings: Settings, stack: Stack, env: dict[str, str]) -> list[Progr
         for queue in ("new", "cancel", "update")
     ]
     upkeep = _worker("upkeep", settings, env, "--pool", "threads", "--concurrency", "2")
-    told = {"COMMIT_DATABASE_URL": stack.commit_database_url, **_may_write(settings)}
+    told = {"COMMIT_DATABASE_URL": stack.commit_database_url}
+    told |= {
+        name.upper(): _plain(getattr(settings, name)) for name in CredentialSettings.model_fields if _may_write(name)
+    }
     committing = env | {f"WATERTIGHT_{name}": value for name, value in told.items()}
     processes = str(settings.commit_processes)
     options = ("--include", "workers.commit", "--pool", "prefork", "--concurrency", processes)

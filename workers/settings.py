@@ -12,22 +12,15 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import SettingsConfigDict
 
-from providers.google.client import GoogleCredentials
-from providers.outlook.client import OutlookCredentials
-from providers.registry import Credentials
 from sync.changes import Brake
 from sync.detect import Horizon
+from workers.credential_settings import EMULATED_KEY_FILE, CredentialSettings, Empty, File, SettingsError, emulated
 from workers.limit_settings import LimitSettings
 
 SECRETS_DIR = Path("/run/secrets")
 RUN_FILE = "run.json"
-EMULATED_SECRET = "emulated"  # noqa: S105 - opens nothing but our own emulator
-EMULATED_READER = "watertight-reader"  # the emulator gives such a client no right to write
-EMULATED_KEY_FILE = "google-service-account.json"
 
-
-class SettingsError(Exception):
-    """A setting is missing or wrong. The text is for the person who set it."""
+__all__ = ["EMULATED_KEY_FILE", "SECRETS_DIR", "Settings", "SettingsError", "as_it_runs", "load", "with_emulators"]
 
 
 def _address(*schemes: str) -> AfterValidator:
@@ -39,10 +32,6 @@ def _address(*schemes: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-Empty = BeforeValidator(lambda value: value or None)  # an empty variable in a compose file means "not set"
-Name = Annotated[str | None, Empty]
-Secret = Annotated[SecretStr | None, Empty]
-File = Annotated[Path | None, Empty]
 Postgres = Annotated[SecretStr | None, _address("postgresql", "postgresql+psycopg"), Empty]
 Redis = Annotated[SecretStr | None, _address("redis", "rediss"), Empty]
 Seconds = Annotated[float, Field(ge=0.1, le=86_400 * 366, allow_inf_nan=False)]
@@ -50,7 +39,7 @@ Days = Annotated[float, Field(gt=0, le=3_660, allow_inf_nan=False)]
 Level = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(lambda value: str(value).upper())]
 
 
-class Settings(LimitSettings):
+class Settings(LimitSettings, CredentialSettings):
     """Every knob. Times are seconds unless the name says otherwise."""
 
     model_config = SettingsConfigDict(
@@ -85,21 +74,6 @@ class Settings(LimitSettings):
     job_threads: int = Field(default=8, ge=1, le=100)
     commit_processes: int = Field(default=2, ge=1, le=100)
     log_level: Level = "INFO"
-
-    outlook_tenant_id: Name = None
-    outlook_client_id: Name = None
-    outlook_client_secret: Secret = None
-    outlook_commit_client_id: Name = Field(default=None, description="the set that may write; else the one above")
-    outlook_commit_client_secret: Secret = None
-    outlook_base_url: str = "https://graph.microsoft.com/v1.0"
-    outlook_login_url: str = "https://login.microsoftonline.com"
-
-    google_service_account_file: File = None
-    google_commit_service_account_file: File = Field(
-        default=None, description="as for Outlook; the set above then asks for tokens that cannot write"
-    )
-    google_base_url: str = "https://www.googleapis.com/calendar/v3"
-    google_token_uri: str = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
 
     forms_dir: File = Field(default=None, description="the mapping files of web forms: docs/providers/forms.md")
 
@@ -153,56 +127,6 @@ class Settings(LimitSettings):
         message = f"WATERTIGHT_{name} is not set, and no `watertight up` runs in {self.state_dir}"
         raise SettingsError(message)
 
-    def reading_credentials(self) -> Credentials:
-        """The set for every process but the commit worker: reading rights suffice."""
-        return Credentials(
-            outlook=self._outlook(self.outlook_client_id, self.outlook_client_secret),
-            google=self._google(
-                self.google_service_account_file, read_only=self.google_commit_service_account_file is not None
-            ),
-        )
-
-    def writing_credentials(self) -> Credentials:
-        """The set for the commit worker; where it is not set apart, the same as the other."""
-        return Credentials(
-            outlook=self._outlook(
-                self.outlook_commit_client_id or self.outlook_client_id,
-                self.outlook_commit_client_secret or self.outlook_client_secret,
-            ),
-            google=self._google(self.google_commit_service_account_file or self.google_service_account_file),
-        )
-
-    def _outlook(self, client_id: str | None, secret: SecretStr | None) -> OutlookCredentials | None:
-        given = {"TENANT_ID": self.outlook_tenant_id, "CLIENT_ID": client_id, "CLIENT_SECRET": secret}
-        if self.outlook_tenant_id is None or client_id is None or secret is None:
-            missing = [name for name, value in given.items() if value is None]
-            if len(missing) == len(given):
-                return None
-            there = next(name for name in given if name not in missing)
-            raise SettingsError(f"WATERTIGHT_OUTLOOK_{missing[0]} is not set, but WATERTIGHT_OUTLOOK_{there} is")
-        return OutlookCredentials(
-            tenant_id=self.outlook_tenant_id,
-            client_id=client_id,
-            client_secret=secret.get_secret_value(),
-            base_url=self.outlook_base_url,
-            login_url=self.outlook_login_url,
-        )
-
-    def _google(self, key_file: Path | None, *, read_only: bool = False) -> GoogleCredentials | None:
-        if key_file is None:
-            return None
-        try:
-            key = json.loads(key_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            cause = error.strerror if isinstance(error, OSError) else "not JSON"
-            raise SettingsError(f"WATERTIGHT_GOOGLE_SERVICE_ACCOUNT_FILE: {key_file}: {cause}") from None
-        return GoogleCredentials(
-            service_account=key,
-            base_url=self.google_base_url,
-            token_uri=self.google_token_uri,
-            read_only=read_only,
-        )
-
 
 def load() -> Settings:
     """The settings of this process.
@@ -219,25 +143,8 @@ def load() -> Settings:
 
 def with_emulators(settings: Settings, urls: Mapping[str, str]) -> Settings:
     """The same settings with the emulators at ``urls`` in the place of their vendors."""
-    update: dict[str, object] = {}
-    if url := urls.get("outlook"):
-        update |= {
-            "outlook_tenant_id": "watertight",
-            "outlook_client_id": EMULATED_READER,
-            "outlook_client_secret": SecretStr(EMULATED_SECRET),
-            "outlook_commit_client_id": "watertight",
-            "outlook_commit_client_secret": SecretStr(EMULATED_SECRET),
-            "outlook_base_url": f"{url}/v1.0",
-            "outlook_login_url": url,
-        }
-    if url := urls.get("google"):
-        update |= {
-            "google_service_account_file": settings.state_dir.resolve() / EMULATED_KEY_FILE,
-            "google_commit_service_account_file": settings.state_dir.resolve() / EMULATED_KEY_FILE,
-            "google_base_url": f"{url}/calendar/v3",
-            "google_token_uri": f"{url}/token",
-        }
-    return settings.model_copy(update=update)
+    key_file = settings.state_dir.resolve() / EMULATED_KEY_FILE
+    return settings.model_copy(update=emulated(urls, key_file=key_file))
 
 
 def as_it_runs(settings: Settings) -> Settings:

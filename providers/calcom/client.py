@@ -27,6 +27,7 @@ from providers.calcom.payloads import (
     uid_of,
 )
 from providers.calcom.webhooks import Webhooks
+from providers.gates import UNLIMITED, Limits
 from providers.transport import CONNECT_SECONDS, READ_SECONDS, StaticToken, Transport, no_guard, nobody
 from sync.domain import (
     CalendarRef,
@@ -81,9 +82,11 @@ class CalcomService:
         *,
         guard: Callable[[], None] = no_guard,
         refused: Callable[[str], None] = nobody,
+        limits: Limits = UNLIMITED,
         timeout: tuple[float, float] = (CONNECT_SECONDS, READ_SECONDS),
     ) -> None:
         self._credentials = credentials
+        self._limits = limits
         self._connect = functools.partial(
             Transport, "calcom", classify=classify, guard=guard, refused=refused, timeout=timeout
         )
@@ -104,7 +107,11 @@ class CalcomService:
 
     def _transport(self, key: str) -> Transport:
         with self._lock:
-            return self._transports.setdefault(key, self._connect(auth=StaticToken(key)))
+            known = self._transports.get(key)
+            if known is None:
+                gate = self._limits.gate("calcom", app="key", account=key)
+                known = self._transports[key] = self._connect(auth=StaticToken(key), gate=gate)
+            return known
 
 
 class CalcomCalendar:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NoReturn
 
+from providers.gates import UNLIMITED, Limits
 from providers.hubspot.answers import classify, classify_reading
 from providers.hubspot.archived import ArchivedList
 from providers.hubspot.asking import Place, ask_changes, ask_window, has_changed_hands, is_answer_to, is_of
@@ -83,12 +84,21 @@ class HubSpotService:
         *,
         guard: Callable[[], None] = no_guard,
         refused: Callable[[str], None] = nobody,
+        limits: Limits = UNLIMITED,
         timeout: tuple[float, float] = (CONNECT_SECONDS, READ_SECONDS),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         url = credentials.meetings_url
+        # HubSpot counts by account. A key does not say of which, and both credential sets are keys of the same one.
+        gate = limits.gate("hubspot", app="account", account=credentials.base_url)
         connect = functools.partial(
-            Transport, "hubspot", auth=StaticToken(credentials.token), guard=guard, refused=refused, timeout=timeout
+            Transport,
+            "hubspot",
+            auth=StaticToken(credentials.token),
+            guard=guard,
+            refused=refused,
+            gate=gate,
+            timeout=timeout,
         )
         reading = connect(classify=classify_reading)
         self._search = Search(f"{url}/search", transport=reading)

@@ -28,7 +28,7 @@ def upgrade() -> None:
 
 
 def _create_unreadable() -> None:
-    moment = {"server_default": sa.text("clock_timestamp()"), "nullable": False}
+    now = sa.text("clock_timestamp()")
     op.create_table(
         "unreadable_submissions",
         sa.Column("id", sa.BigInteger(), nullable=False),
@@ -38,8 +38,8 @@ def _create_unreadable() -> None:
         sa.Column("reason", sa.String(), nullable=False),
         sa.Column("content_type", sa.String(), nullable=False),
         sa.Column("raw", sa.LargeBinary(), nullable=False),
-        sa.Column("first_seen", sa.DateTime(timezone=True), **moment),
-        sa.Column("last_seen", sa.DateTime(timezone=True), **moment),
+        sa.Column("first_seen", sa.DateTime(timezone=True), server_default=now, nullable=False),
+        sa.Column("last_seen", sa.DateTime(timezone=True), server_default=now, nullable=False),
         sa.Column("times", sa.Integer(), server_default="1", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_unreadable_submissions")),
         sa.UniqueConstraint("form", "digest", name=op.f("uq_unreadable_submissions_form")),
