@@ -117,7 +117,7 @@ class GoogleCalendar:
     """``sync.ports.CalendarAdapter`` for one Google calendar, whose id is also the person acted for."""
 
     def __init__(self, ref: CalendarRef, *, transport: Transport, base_url: str) -> None:
-        self._zone = ref.zone
+        self._zone, self._busy = ref.zone, ref.busy
         self._transport = transport
         self._base = base_url.rstrip("/")
         self._events = f"{self._base}/calendars/{quote(ref.remote, safe='')}/events"
@@ -135,7 +135,7 @@ class GoogleCalendar:
         # The window may not be repeated next to a sync token; everything else must be.
         span = {"syncToken": cursor} if cursor else _span(window)
         rows, token = self._list.read({"singleEvents": "true", "showDeleted": "true", **span})
-        changes = _last_of_each(parse_change(row, zone=self._zone) for row in rows)
+        changes = _last_of_each(parse_change(row, zone=self._zone, busy=self._busy) for row in rows)
         if cursor is None:
             changes = [change for change in changes if _concerns(change, window)]
         return ChangeSet(tuple(changes), token, full=cursor is None)
@@ -149,7 +149,7 @@ class GoogleCalendar:
 
     def find_event(self, remote_id: RemoteId) -> RemoteEvent | None:
         raw = self._find_raw(remote_id)
-        return None if raw is None else parse_event(raw, zone=self._zone)
+        return None if raw is None else parse_event(raw, zone=self._zone, busy=self._busy)
 
     def find_by_key(self, key: WriteKey) -> RemoteEvent | None:
         """By the id that the write chose. Whatever else carries our tag is a person's copy of our event."""
@@ -246,7 +246,7 @@ class GoogleCalendar:
     def _understood(self, row: object) -> RemoteEvent:
         if not isinstance(row, dict):
             raise Malformed("items", "is not an object")
-        return parse_event(row, zone=self._zone)
+        return parse_event(row, zone=self._zone, busy=self._busy)
 
     def _find_raw(self, remote_id: RemoteId) -> dict[str, Any] | None:
         """The live event as Google shows it, or None if it is cancelled or does not exist."""
@@ -267,11 +267,11 @@ class GoogleCalendar:
             raise WriteOutcomeUnknown("google: the event exists and is not visible yet") from error
         if is_cancelled(raw):
             raise Rejected("google: the key belonged to an event that has since been deleted")
-        return parse_event(raw, zone=self._zone)
+        return parse_event(raw, zone=self._zone, busy=self._busy)
 
     def _written(self, answer: Answer) -> RemoteEvent:
         try:
-            return parse_event(answer.body, zone=self._zone)
+            return parse_event(answer.body, zone=self._zone, busy=self._busy)
         except Malformed as error:
             # It happened; only its echo is unreadable, and refusing now would leave an event that nobody knows.
             raise WriteOutcomeUnknown(f"google: written, and the answer is unreadable ({error.field})") from error

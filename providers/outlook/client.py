@@ -7,13 +7,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote
-from zoneinfo import ZoneInfo
 
 import tenacity
 
+from providers.moments import dump_instant
 from providers.outlook import payloads
 from providers.outlook.auth import ClientCredentialFlow, OutlookCredentials
-from providers.outlook.moments import dump_instant
 from providers.outlook.paging import EndlessPages
 from providers.outlook.push import HEADERS, PREFER, PushChannels, require_no_content
 from providers.outlook.refusals import DuplicateKey, EventGone, classify
@@ -92,7 +91,7 @@ class OutlookCalendar(PushChannels):
 
     def __init__(self, ref: CalendarRef, *, transport: Transport, base_url: str, clock: Callable[[], datetime]) -> None:
         super().__init__(f"/users/{ref.remote}/events", transport=transport, base_url=base_url, clock=clock)
-        self._zone = ZoneInfo(ref.zone)
+        self._zone, self._busy = ref.zone, ref.busy
         self._mailbox = f"{base_url}/users/{quote(ref.remote, safe='@')}"
 
     # Reading
@@ -142,13 +141,13 @@ class OutlookCalendar(PushChannels):
                 row = self._get(RemoteId(remote_id))
             except EventGone:
                 return Removal(RemoteId(remote_id))
-        return None if payloads.is_series_master(row) else payloads.parse_change(row, zone=self._zone)
+        return None if payloads.is_series_master(row) else payloads.parse_change(row, zone=self._zone, busy=self._busy)
 
     def read_window(self, window: Interval) -> Sequence[RemoteEvent]:
         """From plain calendarView, which has none of the faults of the delta feed."""
         params = {**_asked(window), "$top": str(WINDOW_PAGE_ROWS), **_WITH_KEY}
         read = self._pages.read(f"{self._mailbox}/calendarView", route=_WINDOW, params=params, headers=HEADERS)
-        events = (payloads.parse_busy_row(row, zone=self._zone) for row in _newest(read.rows))
+        events = (payloads.parse_busy_row(row, zone=self._zone, busy=self._busy) for row in _newest(read.rows))
         return [event for event in events if event is not None and event.interval.overlaps(window)]
 
     def find_event(self, remote_id: RemoteId) -> RemoteEvent | None:
@@ -156,7 +155,7 @@ class OutlookCalendar(PushChannels):
             row = self._get(remote_id)
         except EventGone:
             return None
-        return None if payloads.is_cancelled(row) else payloads.parse_event(row, zone=self._zone)
+        return None if payloads.is_cancelled(row) else payloads.parse_event(row, zone=self._zone, busy=self._busy)
 
     def find_by_key(self, key: WriteKey) -> RemoteEvent | None:
         """By our extended property, since ``transactionId`` cannot be searched for."""
@@ -164,7 +163,7 @@ class OutlookCalendar(PushChannels):
         rows = self._pages.read(f"{self._mailbox}/events", route=_EVENTS, params=params, headers=HEADERS).rows
         live = [row for row in rows if not (payloads.is_cancelled(row) or payloads.is_copy(row, key=key))]
         for row in sorted(live, key=lambda row: payloads.age_order(row, key=key)):
-            event = payloads.parse_event(row, zone=self._zone)
+            event = payloads.parse_event(row, zone=self._zone, busy=self._busy)
             if event.key == key:  # Graph compares the values without case
                 return event
         return None
@@ -238,7 +237,7 @@ class OutlookCalendar(PushChannels):
 
     def _written(self, answer: Answer) -> RemoteEvent:
         try:
-            return payloads.parse_event(answer.body, zone=self._zone)
+            return payloads.parse_event(answer.body, zone=self._zone, busy=self._busy)
         except Malformed as error:
             raise WriteOutcomeUnknown(f"outlook: {answer.status} to a write, with {error}") from error
 
