@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import functools
 import threading
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-import structlog
-
+from providers.cursors import read_place
 from providers.google.answers import DuplicateId, classify
 from providers.google.auth import READING, WRITING, SubjectToken
 from providers.google.listing import ROUTE as EVENTS
@@ -27,7 +25,10 @@ from providers.google.payloads import (
     is_cancelled,
     parse_change,
     parse_event,
+    parse_occurrence,
 )
+from providers.google.push import PushChannels
+from providers.google.series import must_tell_instances, series_of
 from providers.transport import CONNECT_SECONDS, READ_SECONDS, Answer, Transport, no_guard, nobody
 from sync.domain import (
     CalendarRef,
@@ -38,7 +39,6 @@ from sync.domain import (
     Job,
     RemoteEvent,
     RemoteId,
-    Subscription,
     WriteKey,
 )
 from sync.errors import (
@@ -48,7 +48,6 @@ from sync.errors import (
     ProviderUnavailable,
     Rejected,
     StaleVersion,
-    WatertightError,
     WriteOutcomeUnknown,
 )
 
@@ -60,8 +59,6 @@ _EVENT = f"{EVENTS}/{{event}}"
 _SILENTLY = {"sendUpdates": "none"}
 
 _Row = TypeVar("_Row", bound=Change)
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +110,14 @@ class GoogleService:
             return known
 
 
-class GoogleCalendar:
+class GoogleCalendar(PushChannels):
     """``sync.ports.CalendarAdapter`` for one Google calendar, whose id is also the person acted for."""
 
     def __init__(self, ref: CalendarRef, *, transport: Transport, base_url: str) -> None:
         self._zone, self._busy = ref.zone, ref.busy
-        self._transport = transport
-        self._base = base_url.rstrip("/")
-        self._events = f"{self._base}/calendars/{quote(ref.remote, safe='')}/events"
+        base = base_url.rstrip("/")
+        url = f"{base}/calendars/{quote(ref.remote, safe='')}/events"
+        super().__init__(url, transport=transport, base_url=base)
         self._list = EventList(self._events, transport=transport)
 
     # Reading
@@ -132,13 +129,21 @@ class GoogleCalendar:
         window: Interval,
         job: Job | None = None,  # noqa: ARG002 - the feed cannot be filtered by kind
     ) -> ChangeSet:
+        """The feed spells out what became of each instance of a series (events.list, ``showDeleted``).
+
+        Raises:
+            CursorExpired: Google has lost it, or says that a series changed and not what became of its instances.
+        """
+        place = read_place(cursor or "")
         # The window may not be repeated next to a sync token; everything else must be.
-        span = {"syncToken": cursor} if cursor else _span(window)
+        span = {"syncToken": place.link} if cursor else _span(window)
         rows, token = self._list.read({"singleEvents": "true", "showDeleted": "true", **span})
+        if cursor:
+            must_tell_instances(rows, place)
         changes = _last_of_each(parse_change(row, zone=self._zone, busy=self._busy) for row in rows)
         if cursor is None:
             changes = [change for change in changes if _concerns(change, window)]
-        return ChangeSet(tuple(changes), token, full=cursor is None)
+        return ChangeSet(tuple(changes), str(place.moved(token, seen=series_of(rows))), full=cursor is None)
 
     def read_window(self, window: Interval) -> Sequence[RemoteEvent]:
         rows, _ = self._list.read({"singleEvents": "true", "showDeleted": "false", **_span(window)})
@@ -206,38 +211,6 @@ class GoogleCalendar:
             if self._find_raw(remote_id) is not None:
                 raise
 
-    # Push
-
-    def subscribe(self, *, url: str, secret: str, expires: datetime) -> Subscription:
-        body = {
-            "id": uuid.uuid4().hex,
-            "type": "web_hook",
-            "address": url,
-            "token": secret,
-            "expiration": str(int(expires.timestamp() * 1000)),
-        }
-        answer = self._transport.request("POST", f"{self._events}/watch", route=f"{EVENTS}/watch", json=body)
-        return _subscription(answer.body)
-
-    def renew(self, subscription: Subscription, *, url: str, secret: str, expires: datetime) -> Subscription:
-        """Replace: Google cannot extend a channel. The new one is open before the old one is stopped."""
-        replacement = self.subscribe(url=url, secret=secret, expires=expires)
-        try:
-            self.unsubscribe(subscription)
-        except WatertightError as error:
-            # The new channel must not be lost for this; the old one ends by itself and until then repeats hints.
-            log.warning("google.channel_not_stopped", code=error.code)
-        return replacement
-
-    def unsubscribe(self, subscription: Subscription) -> None:
-        body = {"id": subscription.id, "resourceId": subscription.resource_id}
-        try:
-            self._transport.request(
-                "POST", f"{self._base}/channels/stop", route="/channels/stop", json=body, empty=True
-            )
-        except NotFound:
-            return
-
     # Helpers
 
     def _event_url(self, remote_id: RemoteId) -> str:
@@ -246,7 +219,7 @@ class GoogleCalendar:
     def _understood(self, row: object) -> RemoteEvent:
         if not isinstance(row, dict):
             raise Malformed("items", "is not an object")
-        return parse_event(row, zone=self._zone, busy=self._busy)
+        return parse_occurrence(row, zone=self._zone, busy=self._busy)
 
     def _find_raw(self, remote_id: RemoteId) -> dict[str, Any] | None:
         """The live event as Google shows it, or None if it is cancelled or does not exist."""
@@ -294,12 +267,3 @@ def _last_of_each(changes: Iterator[_Row]) -> list[_Row]:
         latest.pop(name, None)
         latest[name] = change
     return list(latest.values())
-
-
-def _subscription(body: dict[str, Any]) -> Subscription:
-    match body:
-        case {"id": str(channel), "resourceId": str(resource), "expiration": str(expiration)} if expiration.isdecimal():
-            expires = datetime.fromtimestamp(int(expiration) / 1000, tz=UTC)
-            return Subscription(channel, expires, resource)
-        case _:
-            raise WriteOutcomeUnknown(f"google POST {EVENTS}/watch: not a channel")

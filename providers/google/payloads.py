@@ -84,7 +84,7 @@ def parse_change(raw: object, *, zone: str, busy: BusyPolicy = DEFAULT_POLICY) -
         return Unparsed(None, "items", "is not an object", str(raw))
     remote_id = raw.get("id")
     try:
-        return parse_removal(raw) if is_cancelled(raw) else parse_event(raw, zone=zone, busy=busy)
+        return parse_removal(raw) if is_cancelled(raw) else parse_occurrence(raw, zone=zone, busy=busy)
     except Malformed as error:
         return Unparsed(remote_id if isinstance(remote_id, str) else None, error.field, error.reason, raw)
 
@@ -92,6 +92,11 @@ def parse_change(raw: object, *, zone: str, busy: BusyPolicy = DEFAULT_POLICY) -
 def is_cancelled(raw: dict[str, Any]) -> bool:
     """Asked before anything else is read: a cancelled row guarantees nothing but its id (Event.status)."""
     return raw.get("status") == "cancelled"
+
+
+def is_series(raw: dict[str, Any]) -> bool:
+    """Whether it is the rule of a recurring event, and not one of its instances (Event.recurrence)."""
+    return bool(raw.get("recurrence"))
 
 
 def parse_removal(raw: dict[str, Any]) -> Removal:
@@ -134,6 +139,17 @@ def parse_event(raw: dict[str, Any], *, zone: str, busy: BusyPolicy = DEFAULT_PO
         key=_key(event),
         series_id=event.recurring_event_id,
     )
+
+
+def parse_occurrence(raw: dict[str, Any], *, zone: str, busy: BusyPolicy = DEFAULT_POLICY) -> RemoteEvent:
+    """A live row of a list of single events.
+
+    Raises:
+        Malformed: as ``parse_event``, or it is a series: read as its first instance, the others would pass for free time.
+    """
+    if is_series(raw):
+        raise Malformed("recurrence", "is a series, though its instances were asked for")
+    return parse_event(raw, zone=zone, busy=busy)
 
 
 def dump_draft(draft: EventDraft, *, key: WriteKey) -> dict[str, Any]:
