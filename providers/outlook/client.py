@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -10,12 +10,14 @@ from urllib.parse import quote
 
 import tenacity
 
+from providers.cursors import Place, read_place
 from providers.moments import dump_instant
 from providers.outlook import payloads
 from providers.outlook.auth import ClientCredentialFlow, OutlookCredentials
 from providers.outlook.paging import EndlessPages
 from providers.outlook.push import HEADERS, PREFER, PushChannels, require_no_content
 from providers.outlook.refusals import DuplicateKey, EventGone, classify
+from providers.outlook.series import must_tell_occurrences, series_of
 from providers.transport import CONNECT_SECONDS, READ_SECONDS, Answer, Transport, no_guard, nobody
 from sync.domain import (
     CalendarRef,
@@ -43,6 +45,7 @@ DELTA_PAGE_ROWS: Final = 200
 WINDOW_PAGE_ROWS: Final = (
     500  # $top ≤ 1000; one page where possible, since pages by $skip shift under concurrent deletes
 )
+STUBS_WORTH_A_VIEW: Final = 2
 ZONE_SPREAD: Final = timedelta(hours=14)
 LOOKS: Final = 3
 LOOK_AGAIN_SECONDS: Final = 0.4
@@ -106,31 +109,46 @@ class OutlookCalendar(PushChannels):
         """``cursor`` is a deltaLink, which has the window baked in (Graph: delta-query-events.md).
 
         Raises:
-            CursorExpired: Graph has lost it, its pages do not end, or it belongs to another base URL.
+            CursorExpired: Graph has lost it, its pages do not end, it belongs to another base URL, or a series changed,
+                since the feed does not tell which of its occurrences are gone.
         """
         if cursor is None:
             return self._read_full(window)
-        if not self._pages.trusts(cursor):
+        place = read_place(cursor)
+        if not self._pages.trusts(place.link):
             raise CursorExpired("outlook: a cursor of another base URL")
         try:
-            return self._read_delta(cursor, params=None)
+            rows, link = self._read_delta(place.link, params=None)
         except EndlessPages as error:
             raise CursorExpired(str(error)) from error
+        must_tell_occurrences(rows, place)
+        return ChangeSet(tuple(self._changes(rows)), str(place.moved(link)), full=False)
 
     def _read_full(self, window: Interval) -> ChangeSet:
-        read = self._read_delta(f"{self._mailbox}/calendarView/delta", params=_asked(window))
+        rows, link = self._read_delta(f"{self._mailbox}/calendarView/delta", params=_asked(window))
         inside = tuple(
-            change for change in read.changes if not isinstance(change, RemoteEvent) or change.interval.overlaps(window)
+            change
+            for change in self._changes(self._completed(rows, window))
+            if not isinstance(change, RemoteEvent) or change.interval.overlaps(window)
         )
-        return ChangeSet(inside, read.cursor, full=True)
+        return ChangeSet(inside, str(Place(link).moved(link, seen=series_of(rows))), full=True)
 
-    def _read_delta(self, url: str, *, params: dict[str, str] | None) -> ChangeSet:
+    def _read_delta(self, url: str, *, params: dict[str, str] | None) -> tuple[list[object], str]:
         headers = {"Prefer": f"{PREFER}, odata.maxpagesize={DELTA_PAGE_ROWS}"}
         read = self._pages.read(url, route=_DELTA, params=params, headers=headers)
         if read.delta_link is None:
             raise ProviderUnavailable(f"outlook GET {_DELTA}: the last page has no deltaLink")
-        changes = (self._change(row) for row in _newest(read.rows))
-        return ChangeSet(tuple(change for change in changes if change is not None), read.delta_link, full=False)
+        return _newest(read.rows), read.delta_link
+
+    def _completed(self, rows: list[object], window: Interval) -> list[object]:
+        """With stubs replaced by what calendarView shows of them: one read for all, not one for each occurrence."""
+        if sum(map(payloads.is_stub, rows)) < STUBS_WORTH_A_VIEW:
+            return rows
+        shown = {payloads.id_of(row): row for row in self._read_view(window)}
+        return [shown.get(payloads.id_of(row), row) if payloads.is_stub(row) else row for row in rows]
+
+    def _changes(self, rows: list[object]) -> Iterator[Change]:
+        return (change for change in map(self._change, rows) if change is not None)
 
     def _change(self, row: object) -> Change | None:
         """One row as a change; a row that cannot stand by itself is read again. None for the pattern of a series."""
@@ -141,14 +159,20 @@ class OutlookCalendar(PushChannels):
                 row = self._get(RemoteId(remote_id))
             except EventGone:
                 return Removal(RemoteId(remote_id))
-        return None if payloads.is_series_master(row) else payloads.parse_change(row, zone=self._zone, busy=self._busy)
+        if payloads.is_series_master(row):
+            return None
+        return payloads.parse_change(row, zone=self._zone, busy=self._busy)
 
     def read_window(self, window: Interval) -> Sequence[RemoteEvent]:
         """From plain calendarView, which has none of the faults of the delta feed."""
-        params = {**_asked(window), "$top": str(WINDOW_PAGE_ROWS), **_WITH_KEY}
-        read = self._pages.read(f"{self._mailbox}/calendarView", route=_WINDOW, params=params, headers=HEADERS)
-        events = (payloads.parse_busy_row(row, zone=self._zone, busy=self._busy) for row in _newest(read.rows))
+        events = (payloads.parse_busy_row(row, zone=self._zone, busy=self._busy) for row in self._read_view(window))
         return [event for event in events if event is not None and event.interval.overlaps(window)]
+
+    def _read_view(self, window: Interval) -> list[object]:
+        params = {**_asked(window), "$top": str(WINDOW_PAGE_ROWS), **_WITH_KEY}
+        return _newest(
+            self._pages.read(f"{self._mailbox}/calendarView", route=_WINDOW, params=params, headers=HEADERS).rows
+        )
 
     def find_event(self, remote_id: RemoteId) -> RemoteEvent | None:
         try:
