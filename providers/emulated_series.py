@@ -9,7 +9,8 @@ from itertools import islice, takewhile
 from dateutil.rrule import rrulestr
 
 MOST = 1000  # occurrences of one series in one answer
-FARTHEST = timedelta(days=2 * 366)  # how far an endless series is followed where nobody says how far
+_FAR = timedelta(days=2 * 366)
+_DAY = timedelta(days=1)
 
 
 def occurrences(
@@ -32,3 +33,17 @@ def occurrences(
 def instant_of(wall: datetime, zone: tzinfo | None) -> datetime:
     """In a gap the wall clock goes on as if the clocks had not changed yet; of two, it is the first."""
     return wall.replace(tzinfo=zone or UTC).astimezone(UTC)
+
+
+def far_from(first: datetime) -> datetime:
+    """How far an endless series is followed where nobody says how far: two years on, and two years from now."""
+    return max(first, datetime.now(UTC)) + _FAR
+
+
+def day_around(digits: str) -> tuple[datetime, datetime]:
+    """A window that holds the day of an occurrence's id (``20270308``) in every zone; empty for what is no day."""
+    try:
+        day = datetime.strptime(digits, "%Y%m%d").replace(tzinfo=UTC)
+    except ValueError:
+        day = datetime(1970, 1, 1, tzinfo=UTC)
+    return day - _DAY, day + 2 * _DAY

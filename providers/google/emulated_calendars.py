@@ -20,7 +20,7 @@ from providers.google.emulated_event import (
     replaced,
 )
 from providers.google.emulated_person import Typed, typed_body
-from providers.google.emulated_series import Row, Series, instances, is_series, must_be_readable
+from providers.google.emulated_series import Row, Series, instances, is_series, must_be_readable, place_in_series
 
 Window = tuple[datetime, datetime]
 
@@ -118,7 +118,7 @@ class Calendars:
         if entry.deleted:
             raise Refusal(403, "forbidden", "Forbidden")
         merge = replaced if how == "PUT" else changed
-        data = merge(calendar, entry.data, body, stamp=self._stamps.next())
+        data = {**merge(calendar, entry.data, body, stamp=self._stamps.next()), **place_in_series(entry.data)}
         must_be_valid(data)
         must_be_readable(data)
         return self._put(calendar, event_id, data)

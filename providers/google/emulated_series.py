@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
-from providers.emulated_series import FARTHEST, MOST, instant_of, occurrences
+from providers.emulated_series import MOST, day_around, far_from, instant_of, occurrences
 from providers.emulated_store import Entry, Store
 from providers.google.emulated_event import Refusal, span
 
@@ -42,6 +42,11 @@ def is_series(data: Mapping[str, Any]) -> bool:
     return bool(data.get("recurrence"))
 
 
+def place_in_series(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What no write can take from an instance; empty for all other events."""
+    return {name: data[name] for name in ("recurringEventId", "originalStartTime") if name in data}
+
+
 def must_be_readable(data: Mapping[str, Any]) -> None:
     """Refuse a rule that nobody can read.
 
@@ -63,7 +68,7 @@ def instances(data: Mapping[str, Any], window: Window | None = None) -> Iterable
         return
     zone = None if "date" in data["start"] else ZoneInfo(data["start"].get("timeZone") or "UTC")
     first = both[0].astimezone(zone or UTC).replace(tzinfo=None)
-    start, end = window or (both[0], both[0] + FARTHEST)
+    start, end = window or (both[0], far_from(both[0]))
     length = both[1] - both[0]
     for wall in occurrences(data["recurrence"], first=first, zone=zone, length=length, start=start, end=end):
         yield _instance(data, instant_of(wall, zone), instant_of(wall, zone) + length, zone=zone)
@@ -115,7 +120,8 @@ class Series:
         series = self._store.get(calendar, event_id.rpartition("_")[0])
         if series is None or series.deleted or not is_series(series.data):
             return stored
-        data = next((each for each in instances(series.data) if each["id"] == event_id), None)
+        around = day_around(event_id.rpartition("_")[2][:8])
+        data = next((each for each in instances(series.data, around) if each["id"] == event_id), None)
         return Entry(event_id, series.seq, series.created_by, deleted=False, data=data) if data else stored
 
     def settle(self, calendar: str, before: Mapping[str, Any] | None, after: Entry) -> None:

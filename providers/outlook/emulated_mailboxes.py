@@ -171,11 +171,13 @@ class Mailboxes:
         """Keep a new state; a series that gets other times overrules what was changed by itself."""
         kept = self._keep(mailbox, new["id"], new, change="updated", created_by=created_by, raw=raw)
         if is_series(old) and any(old.get(name) != kept.get(name) for name in ("recurrence", "start", "end")):
-            for entry in self._series.exceptions_of(mailbox, old["id"]):
-                data = {**entry.data, "type": FORGOTTEN}
-                self._store.put(mailbox, entry.id, data, created_by=HUMAN, deleted=True)
+            self._forget(mailbox, self._series.exceptions_of(mailbox, old["id"]))
         self._touch_series(mailbox, kept)
         return kept
+
+    def _forget(self, mailbox: str, exceptions: Sequence[delta.Entry]) -> None:
+        for entry in exceptions:
+            self._store.put(mailbox, entry.id, {**entry.data, "type": FORGOTTEN}, created_by=HUMAN, deleted=True)
 
     def _touch_series(self, mailbox: str, data: dict[str, Any]) -> None:
         """What happens to one occurrence is a change of its series, and nothing else is told (docs#5520)."""
@@ -206,6 +208,9 @@ class Mailboxes:
         return data
 
     def _remove(self, mailbox: str, event_id: str, data: dict[str, Any]) -> None:
+        if is_series(data):
+            exceptions = self._series.exceptions_of(mailbox, event_id)
+            self._forget(mailbox, [entry for entry in exceptions if not entry.deleted])
         self._store.put(mailbox, event_id, data, created_by=HUMAN, deleted=True)
         self._notify(mailbox, event_id, str(data.get("@odata.etag")), "deleted")
         self._touch_series(mailbox, data)

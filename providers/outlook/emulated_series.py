@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from providers.emulated_series import FARTHEST, MOST, instant_of, occurrences
+from providers.emulated_series import MOST, day_around, far_from, instant_of, occurrences
 from providers.emulated_store import Entry, Store
 from providers.outlook import emulated_events as events
 from providers.outlook.emulated_pattern import rule_of
@@ -47,7 +47,7 @@ def occurrences_of(
     zone = events.zone_info(data["recurrence"]["range"].get("recurrenceTimeZone") or "UTC")
     rule, length = rule_of(data["recurrence"], zone=zone), ends - begins
     first = begins.replace(tzinfo=None) if data.get("isAllDay") else begins.astimezone(zone).replace(tzinfo=None)
-    start, end = window or (begins, begins + FARTHEST)
+    start, end = window or (begins, far_from(begins))
     home = UTC if data.get("isAllDay") else zone  # days are dates, which no zone moves
     for wall in occurrences([rule], first=first, zone=home, length=length, start=start, end=end):
         at = instant_of(wall, home)
@@ -78,7 +78,8 @@ class Series:
         series = self._store.get(mailbox, event_id.removeprefix("OID.").rpartition(".")[0])
         if series is None or series.deleted or not is_series(series.data):
             return None
-        data = next((each for each in occurrences_of(series.data) if each["id"] == event_id), None)
+        around = day_around(event_id.rpartition(".")[2].replace("-", ""))
+        data = next((each for each in occurrences_of(series.data, around) if each["id"] == event_id), None)
         return Entry(event_id, series.seq, series.created_by, deleted=False, data=data) if data else None
 
     def rows(self, mailbox: str, window: tuple[datetime, datetime]) -> list[Row]:
@@ -112,8 +113,6 @@ class Series:
             stored = self._store.get(mailbox, data["id"])
             if stored is None or stored.data.get("type") == FORGOTTEN:
                 yield Row(data["id"], entry.seq - 1 + number / (MOST + 2), entry.deleted, data)
-            elif entry.deleted and not stored.deleted:
-                yield Row(data["id"], entry.seq - 1 + number / (MOST + 2), deleted=True, data=stored.data)
         yield Row(entry.id, entry.seq, entry.deleted or not inside, entry.data)
 
     def _goes_untold(self, mailbox: str, entry: Entry) -> bool:

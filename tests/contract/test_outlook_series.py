@@ -162,7 +162,7 @@ def test_an_occurrence_that_is_deleted_alone_is_not_in_a_full_read(desk: Desk) -
 
 def test_a_deleted_series_takes_every_occurrence_away(desk: Desk) -> None:
     series = weekly(desk)
-    cursor = cursor_of(desk)
+    desk.act("change", id=at(series, 2), event={"title": "Odd one"})
     desk.act("delete", id=at(series, 3))
     cursor = cursor_of(desk)
     desk.act("delete", id=series)
