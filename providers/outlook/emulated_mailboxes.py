@@ -168,9 +168,9 @@ class Mailboxes:
         raw: dict[str, Any] | None = None,
         created_by: str = HUMAN,
     ) -> dict[str, Any]:
-        """Keep a new state; a series that gets other times overrules what was changed by itself."""
+        """Keep a new state; a series that gets other times overrules what was changed by itself, another end does not."""
         kept = self._keep(mailbox, new["id"], new, change="updated", created_by=created_by, raw=raw)
-        if is_series(old) and any(old.get(name) != kept.get(name) for name in ("recurrence", "start", "end")):
+        if is_series(old) and _times(old) != _times(kept):
             self._forget(mailbox, self._series.exceptions_of(mailbox, old["id"]))
         self._touch_series(mailbox, kept)
         return kept
@@ -222,6 +222,10 @@ class Mailboxes:
         """Grows with every call, so two states of an event never carry the same time."""
         self._last = max(datetime.now(UTC), self._last + timedelta(microseconds=1))
         return self._last
+
+
+def _times(data: dict[str, Any]) -> tuple[object, ...]:
+    return (data.get("recurrence") or {}).get("pattern"), data.get("start"), data.get("end")
 
 
 def _with_recurrence(body: dict[str, Any], raw: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
