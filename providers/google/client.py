@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import functools
 import threading
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 import requests
-import structlog
 
+from providers.cursors import read_place
 from providers.gates import UNLIMITED, Limits
 from providers.google.answers import DuplicateId, classify
 from providers.google.auth import READING, WRITING, GoogleCredentials, SubjectToken
@@ -29,7 +28,10 @@ from providers.google.payloads import (
     is_cancelled,
     parse_change,
     parse_event,
+    parse_occurrence,
 )
+from providers.google.push import PushChannels
+from providers.google.series import must_tell_instances, series_of
 from providers.transport import CONNECT_SECONDS, READ_SECONDS, Answer, Transport, no_guard, nobody
 from sync.domain import (
     CalendarRef,
@@ -40,7 +42,6 @@ from sync.domain import (
     Job,
     RemoteEvent,
     RemoteId,
-    Subscription,
     WriteKey,
 )
 from sync.errors import (
@@ -50,7 +51,6 @@ from sync.errors import (
     ProviderUnavailable,
     Rejected,
     StaleVersion,
-    WatertightError,
     WriteOutcomeUnknown,
 )
 
@@ -64,8 +64,6 @@ _EVENT = f"{EVENTS}/{{event}}"
 _SILENTLY = {"sendUpdates": "none"}
 
 _Row = TypeVar("_Row", bound=Change)
-
-log = structlog.get_logger(__name__)
 
 
 class GoogleService:
@@ -106,14 +104,14 @@ class GoogleService:
             return known
 
 
-class GoogleCalendar:
+class GoogleCalendar(PushChannels):
     """``sync.ports.CalendarAdapter`` for one Google calendar, whose id is also the person acted for."""
 
     def __init__(self, ref: CalendarRef, *, transport: Transport, base_url: str) -> None:
-        self._zone = ref.zone
-        self._transport = transport
-        self._base = base_url.rstrip("/")
-        self._events = f"{self._base}/calendars/{quote(ref.remote, safe='')}/events"
+        self._zone, self._busy = ref.zone, ref.busy
+        base = base_url.rstrip("/")
+        url = f"{base}/calendars/{quote(ref.remote, safe='')}/events"
+        super().__init__(url, transport=transport, base_url=base)
         self._list = EventList(self._events, transport=transport)
 
     # Reading
@@ -125,13 +123,21 @@ class GoogleCalendar:
         window: Interval,
         job: Job | None = None,  # noqa: ARG002 - the feed cannot be filtered by kind
     ) -> ChangeSet:
+        """The feed spells out what became of each instance of a series (events.list, ``showDeleted``).
+
+        Raises:
+            CursorExpired: Google has lost it, or says that a series changed and not what became of its instances.
+        """
+        place = read_place(cursor or "")
         # The window may not be repeated next to a sync token; everything else must be.
-        span = {"syncToken": cursor} if cursor else _span(window)
+        span = {"syncToken": place.link} if cursor else _span(window)
         rows, token = self._list.read({"singleEvents": "true", "showDeleted": "true", **span})
-        changes = _last_of_each(parse_change(row, zone=self._zone) for row in rows)
+        if cursor:
+            must_tell_instances(rows, place)
+        changes = _last_of_each(parse_change(row, zone=self._zone, busy=self._busy) for row in rows)
         if cursor is None:
             changes = [change for change in changes if _concerns(change, window)]
-        return ChangeSet(tuple(changes), token, full=cursor is None)
+        return ChangeSet(tuple(changes), str(place.moved(token, seen=series_of(rows))), full=cursor is None)
 
     def read_window(self, window: Interval) -> Sequence[RemoteEvent]:
         rows, _ = self._list.read({"singleEvents": "true", "showDeleted": "false", **_span(window)})
@@ -142,7 +148,7 @@ class GoogleCalendar:
 
     def find_event(self, remote_id: RemoteId) -> RemoteEvent | None:
         raw = self._find_raw(remote_id)
-        return None if raw is None else parse_event(raw, zone=self._zone)
+        return None if raw is None else parse_event(raw, zone=self._zone, busy=self._busy)
 
     def find_by_key(self, key: WriteKey) -> RemoteEvent | None:
         """By the id that the write chose. Whatever else carries our tag is a person's copy of our event."""
@@ -202,38 +208,6 @@ class GoogleCalendar:
         if answer.status != requests.codes.no_content:  # a page with 200 comes from something in between
             raise WriteOutcomeUnknown(f"google DELETE {_EVENT}: {answer.status} instead of 204")
 
-    # Push
-
-    def subscribe(self, *, url: str, secret: str, expires: datetime) -> Subscription:
-        body = {
-            "id": uuid.uuid4().hex,
-            "type": "web_hook",
-            "address": url,
-            "token": secret,
-            "expiration": str(int(expires.timestamp() * 1000)),
-        }
-        answer = self._transport.request("POST", f"{self._events}/watch", route=f"{EVENTS}/watch", json=body)
-        return _subscription(answer.body)
-
-    def renew(self, subscription: Subscription, *, url: str, secret: str, expires: datetime) -> Subscription:
-        """Replace: Google cannot extend a channel. The new one is open before the old one is stopped."""
-        replacement = self.subscribe(url=url, secret=secret, expires=expires)
-        try:
-            self.unsubscribe(subscription)
-        except WatertightError as error:
-            # The new channel must not be lost for this; the old one ends by itself and until then repeats hints.
-            log.warning("google.channel_not_stopped", code=error.code)
-        return replacement
-
-    def unsubscribe(self, subscription: Subscription) -> None:
-        body = {"id": subscription.id, "resourceId": subscription.resource_id}
-        try:
-            self._transport.request(
-                "POST", f"{self._base}/channels/stop", route="/channels/stop", json=body, empty=True
-            )
-        except NotFound:
-            return
-
     # Helpers
 
     def _event_url(self, remote_id: RemoteId) -> str:
@@ -242,7 +216,7 @@ class GoogleCalendar:
     def _understood(self, row: object) -> RemoteEvent:
         if not isinstance(row, dict):
             raise Malformed("items", "is not an object")
-        return parse_event(row, zone=self._zone)
+        return parse_occurrence(row, zone=self._zone, busy=self._busy)
 
     def _find_raw(self, remote_id: RemoteId) -> dict[str, Any] | None:
         """The live event as Google shows it, or None if it is cancelled or does not exist."""
@@ -263,11 +237,11 @@ class GoogleCalendar:
             raise WriteOutcomeUnknown("google: the event exists and is not visible yet") from error
         if is_cancelled(raw):
             raise Rejected("google: the key belonged to an event that has since been deleted")
-        return parse_event(raw, zone=self._zone)
+        return parse_event(raw, zone=self._zone, busy=self._busy)
 
     def _written(self, answer: Answer, remote_id: RemoteId) -> RemoteEvent:
         try:
-            event = parse_event(answer.body, zone=self._zone)
+            event = parse_event(answer.body, zone=self._zone, busy=self._busy)
         except Malformed as error:
             # It happened; only its echo is unreadable, and refusing now would leave an event that nobody knows.
             raise WriteOutcomeUnknown(f"google: written, and the answer is unreadable ({error.field})") from error
@@ -293,12 +267,3 @@ def _last_of_each(changes: Iterator[_Row]) -> list[_Row]:
         latest.pop(name, None)
         latest[name] = change
     return list(latest.values())
-
-
-def _subscription(body: dict[str, Any]) -> Subscription:
-    match body:
-        case {"id": str(channel), "resourceId": str(resource), "expiration": str(expiration)} if expiration.isdecimal():
-            expires = datetime.fromtimestamp(int(expiration) / 1000, tz=UTC)
-            return Subscription(channel, expires, resource)
-        case _:
-            raise WriteOutcomeUnknown(f"google POST {EVENTS}/watch: not a channel")

@@ -11,9 +11,10 @@ import json
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from providers.google.emulated_event import Refusal, minimal, span
+from providers.google.emulated_series import Row, Window
 
 _NEVER = "1970-01-01T00:00:00.000Z"
 _DEFAULT_ROWS = 250
@@ -35,14 +36,6 @@ LIES = (
 )
 
 Query = Mapping[str, Sequence[str]]
-
-
-class Row(Protocol):
-    """One event of the calendar, with the number of its last change."""
-
-    seq: int
-    deleted: bool
-    data: dict[str, Any]
 
 
 def list_page(query: Query, rows: Sequence[Row], *, seq: int) -> dict[str, Any]:
@@ -71,7 +64,9 @@ def list_page(query: Query, rows: Sequence[Row], *, seq: int) -> dict[str, Any]:
         after = start["after"] + size if ordered else shown[-1].seq
         page["nextPageToken"] = _pack({**start, "after": after})
     elif not _NO_TOKEN_FOR & set(query):
-        page["nextSyncToken"] = _pack({"kind": "sync", "seq": start["upto"], "hash": _sync_hash(query)})
+        page["nextSyncToken"] = _pack(
+            {"kind": "sync", "seq": start["upto"], "hash": _sync_hash(query), "span": start["span"]}
+        )
     return page
 
 
@@ -108,6 +103,23 @@ def _spoilt_rows(kind: str, items: list[dict[str, Any]], *, full: bool) -> list[
             return items
 
 
+def asked_window(query: Query) -> Window | None:
+    """The window that series are cut to; a sync token remembers the one it was opened with. None if there is none.
+
+    Raises:
+        Refusal: 400, a token or a time that cannot be read.
+    """
+    start, end = _start(query, seq=0)["span"]
+    try:
+        return (datetime.fromisoformat(start), datetime.fromisoformat(end)) if start and end else None
+    except ValueError:
+        raise Refusal(400, "badRequest", "Bad Request", location="timeMin") from None
+
+
+def is_expanded(query: Query) -> bool:
+    return _one(query, "singleEvents") == "true"
+
+
 def is_endless(query: Query) -> bool:
     token = _one(query, "pageToken")
     return token is not None and bool(_unpack(token, "pageToken").get("endless"))
@@ -124,18 +136,19 @@ def _start(query: Query, *, seq: int) -> dict[str, Any]:
     """Where this page begins: ``since`` (changes after), ``after`` (rows already shown), ``upto`` (for the sync token)."""
     _check(query)
     since: int | None = None  # 0 is a token of an empty calendar
+    span_asked = [_one(query, "timeMin"), _one(query, "timeMax")]
     if token := _one(query, "syncToken"):
         sync = _unpack(token, "syncToken")
         if sync.get("kind") != "sync" or sync["hash"] != _sync_hash(query):
             raise Refusal(400, "invalid", "Sync token does not match the other parameters.", location="syncToken")
-        since = sync["seq"]
+        since, span_asked = sync["seq"], sync.get("span") or span_asked
     whole = _hash(query, without=frozenset())
     if token := _one(query, "pageToken"):
         page = _unpack(token, "pageToken")
         if page.get("kind") != "page" or page["hash"] != whole:
             raise Refusal(400, "invalid", "Invalid page token value.", location="pageToken")
         return page
-    return {"kind": "page", "hash": whole, "since": since, "after": 0, "upto": seq}
+    return {"kind": "page", "hash": whole, "since": since, "after": 0, "upto": seq, "span": span_asked}
 
 
 def _check(query: Query) -> None:

@@ -4,14 +4,15 @@ Beyond the faults of every emulator it knows: ``expired_cursor`` (410), ``duplic
 ``no_sync_token``, ``no_tombstones`` (in a full read), ``cancelled_rows``, ``endless_pages``, ``malformed_row`` (start is null), ``partial_page`` (half the rows, no token),
 ``rate_limited_403``, ``quota_exceeded``, ``limits_as_429`` (while armed), ``invalid_grant``, ``transient_412``,
 ``delayed_visibility`` (a new event shows after ``seconds``), ``hidden_calendar`` (404), ``freebusy_error`` (inside 200),
-``lost_push``, ``duplicate_push``, ``other_event`` (an insert answers with another event). Recurring series are not expanded.
+``lost_push``, ``duplicate_push``, ``other_event`` (an insert answers with another event), ``series_as_master`` (a list
+names series in place of instances).
 """
 
 from __future__ import annotations
 
+import functools
 import json
-import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +20,15 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
-from providers.emulation import Books, Entry, Faults, HumanAction, Store
-from providers.google.emulated_event import (
-    Refusal,
-    Stamps,
-    cancelled,
-    changed,
-    must_be_valid,
-    must_be_valid_id,
-    new_event,
-    new_id,
-    replaced,
-)
-from providers.google.emulated_feed import LIES, is_endless, list_page, spoilt
-from providers.google.emulated_freebusy import asked_window, busy_times, refused
+from providers.emulation import Books, Entry, Fault, Faults, HumanAction, Store
+from providers.google.emulated_calendars import Calendars, shown_instances
+from providers.google.emulated_event import Refusal
+from providers.google.emulated_feed import LIES, asked_window, is_endless, is_expanded, list_page, spoilt
+from providers.google.emulated_freebusy import asked_window as asked_busy_window
+from providers.google.emulated_freebusy import busy_times, refused
 from providers.google.emulated_limits import LIMITS, Limits
-from providers.google.emulated_person import typed_body
 from providers.google.emulated_push import Channels
+from providers.google.emulated_series import Row, as_series
 from providers.google.emulated_token import GrantRefusal, Tokens, is_revoked, make_service_account, subject_of_grant
 
 BASE = "/calendar/v3"
@@ -69,11 +62,8 @@ class GoogleEmulator:
         self.books = Books(limits=dict(LIMITS))
         self._tokens = Tokens()
         self._channels = Channels()
-        self._stamps = Stamps(
-            entry.data for calendar in self.store.calendars() for entry in self.store.entries(calendar)
-        )
         self._limits = Limits(self.books.limits)
-        self._hidden: dict[tuple[str, str], float] = {}
+        self._calendars = Calendars(self.store, notify=self._notify)
 
     # What providers.emulation asks for
 
@@ -89,6 +79,7 @@ class GoogleEmulator:
             ("PUT", f"{events}/{{event_id}}", self._change),
             ("PATCH", f"{events}/{{event_id}}", self._change),
             ("DELETE", f"{events}/{{event_id}}", self._delete),
+            ("GET", f"{events}/{{event_id}}/instances", self._instances),
             ("POST", f"{BASE}/channels/stop", self._stop),
             ("POST", f"{BASE}/freeBusy", self._free_busy),
         ):
@@ -109,23 +100,7 @@ class GoogleEmulator:
         return JSONResponse(Refusal(status, code, message).body(), status_code=status)
 
     def act(self, action: HumanAction) -> dict[str, Any]:
-        calendar = action.calendar.lower()
-        if action.action == "create":
-            return self._act_create(calendar, action)
-        entry = self.store.get(calendar, action.id or "")
-        if entry is None or entry.deleted:
-            raise KeyError(action.id)
-        if action.action == "delete":
-            data = cancelled(entry.data, stamp=self._stamps.next())
-            return self._put(calendar, entry.id, data, deleted=True)
-        data = changed(calendar, entry.data, typed_body(action.event), stamp=self._stamps.next())
-        return self._put(calendar, entry.id, {**data, **(action.raw or {})})
-
-    def _act_create(self, calendar: str, action: HumanAction) -> dict[str, Any]:
-        raw = action.raw or {}
-        event_id = action.id or raw.get("id") or new_id()
-        data = new_event(calendar, typed_body(action.event), event_id=event_id, stamp=self._stamps.next())
-        return self._put(calendar, event_id, {**data, **raw}, created_by="human")
+        return self._calendars.act(action.calendar.lower(), action)
 
     # The API
 
@@ -141,54 +116,42 @@ class GoogleEmulator:
         if "syncToken" in query and self._take("expired_cursor", request=request):
             message = "Sync token is no longer valid, a full sync is required."
             raise Refusal(410, "fullSyncRequired", message, domain="calendar", location="syncToken")
-        hidden = [entry.seq for entry in self.store.entries(calendar) if self._is_hidden(calendar, entry.id)]
-        seq = min([self.store.seq(calendar) + 1, *hidden]) - 1
-        rows = [entry for entry in self.store.entries(calendar) if entry.seq not in hidden]
+        stored, seq = self._calendars.visible(calendar)
+        rows: Sequence[Row] = as_series(stored)
+        if is_expanded(query) and not self._take("series_as_master", request=request):
+            rows = self._calendars.expanded(calendar, stored, window=asked_window(query))
         page = list_page(query, rows, seq=seq)
         lie = "endless_pages" if is_endless(query) else self._take(*LIES, request=request)
         return JSONResponse(spoilt(lie, page, query=query, seq=seq) if lie else page)
 
     async def _get(self, request: Request, calendar: str, event_id: str) -> Response:
-        entry = self._entry(self._enter(request, calendar), event_id)
+        entry = self._calendars.find(self._enter(request, calendar), event_id)
         if request.headers.get("If-None-Match") == entry.data["etag"]:
             return Response(status_code=304)
         return _event(entry.data)
 
+    async def _instances(self, request: Request, calendar: str, event_id: str) -> Response:
+        query = {name: request.query_params.getlist(name) for name in request.query_params}
+        window = asked_window(query)
+        return JSONResponse(
+            shown_instances(self._calendars.instances_of(self._enter(request, calendar), event_id, window=window))
+        )
+
     async def _insert(self, request: Request, calendar: str) -> Response:
         calendar = self._enter(request, calendar)
-        body = await _body(request)
-        event_id = body.get("id") or new_id()
-        must_be_valid_id(event_id)
-        must_be_valid(body)
-        if self.store.get(calendar, event_id) is not None:  # a deleted one as well: ids stay reserved for ever
-            raise Refusal(409, "duplicate", "The requested identifier already exists.")
-        if fault := self.faults.take(
-            "delayed_visibility", calendar=calendar, request=f"{request.method} {request.url.path}"
-        ):
-            self._hidden[calendar, event_id] = time.monotonic() + (fault.seconds or 1.0)
         others = [entry.data for entry in self.store.entries(calendar) if not entry.deleted]
-        data = new_event(calendar, body, event_id=event_id, stamp=self._stamps.next())
-        stored = self._put(calendar, event_id, data)
+        stored = self._calendars.insert(calendar, await _body(request), take=self._taker(request))
         return _event(others[0] if others and self._take("other_event", request=request) else stored)
 
     async def _change(self, request: Request, calendar: str, event_id: str) -> Response:
         calendar = self._enter(request, calendar)
-        entry = self._entry(calendar, event_id)
-        self._must_match(request, entry)
-        if entry.deleted:
-            raise Refusal(403, "forbidden", "Forbidden")  # google-api-python-client#846
-        merge = changed if request.method == "PATCH" else replaced
-        data = merge(calendar, entry.data, await _body(request), stamp=self._stamps.next())
-        must_be_valid(data)
-        return _event(self._put(calendar, event_id, data))
+        body, tag = await _body(request), request.headers.get("If-Match")
+        data = self._calendars.change(calendar, event_id, body, how=request.method, tag=tag, take=self._taker(request))
+        return _event(data)
 
     async def _delete(self, request: Request, calendar: str, event_id: str) -> Response:
         calendar = self._enter(request, calendar)
-        entry = self._entry(calendar, event_id)
-        if entry.deleted:
-            raise Refusal(410, "deleted", "Resource has been deleted")
-        self._must_match(request, entry)
-        self._put(calendar, event_id, cancelled(entry.data, stamp=self._stamps.next()), deleted=True)
+        self._calendars.delete(calendar, event_id, tag=request.headers.get("If-Match"), take=self._taker(request))
         return Response(status_code=204)
 
     async def _watch(self, request: Request, calendar: str) -> Response:
@@ -204,15 +167,14 @@ class GoogleEmulator:
     async def _free_busy(self, request: Request) -> Response:
         subject = self._enter(request, None)
         body = await _body(request)
-        window = asked_window(body)
+        window = asked_busy_window(body)
         broken = self._take("freebusy_error", request=request)
         calendars = {}
         for ref in (item["id"] for item in body.get("items", [])):
             if broken or ref.lower() != subject:
                 calendars[ref] = refused(reason="internalError" if broken else "notFound")
             else:
-                live = (entry.data for entry in self.store.entries(subject) if not entry.deleted)
-                calendars[ref] = busy_times(live, window=window)
+                calendars[ref] = busy_times(self._calendars.live(subject, window=window), window=window)
         times = {"timeMin": body["timeMin"], "timeMax": body["timeMax"]}
         return JSONResponse({"kind": "calendar#freeBusy", **times, "calendars": calendars})
 
@@ -246,34 +208,16 @@ class GoogleEmulator:
             raise Refusal(status, reason, "Rate Limit Exceeded", domain="usageLimits")
 
     def _take(self, *kinds: str, request: Request) -> str | None:
-        fault = self.faults.take(
-            *kinds, calendar=self.mailbox_of(request), request=f"{request.method} {request.url.path}"
-        )
+        fault = self._taker(request)(*kinds)
         return fault.kind if fault else None
 
-    def _entry(self, calendar: str, event_id: str) -> Entry:
-        entry = self.store.get(calendar, event_id)
-        if entry is None or self._is_hidden(calendar, event_id):
-            raise Refusal(404, "notFound", "Not Found")
-        return entry
+    def _taker(self, request: Request) -> Callable[..., Fault | None]:
+        asked = f"{request.method} {request.url.path}"
+        return functools.partial(self.faults.take, calendar=self.mailbox_of(request), request=asked)
 
-    def _is_hidden(self, calendar: str, event_id: str) -> bool:
-        return self._hidden.get((calendar, event_id), 0.0) > time.monotonic()
-
-    def _must_match(self, request: Request, entry: Entry) -> None:
-        asked = request.headers.get("If-Match")
-        if asked is None:
-            return
-        if asked not in (entry.data.get("etag"), "*") or self._take("transient_412", request=request):
-            raise Refusal(412, "conditionNotMet", "Precondition Failed", location="If-Match")
-
-    def _put(
-        self, calendar: str, event_id: str, data: dict[str, Any], *, created_by: str = "app", deleted: bool = False
-    ) -> dict[str, Any]:
-        entry = self.store.put(calendar, event_id, data, created_by=created_by, deleted=deleted)
+    def _notify(self, calendar: str) -> None:
         if not self.faults.take("lost_push", calendar=calendar):
             self._channels.notify(calendar, times=2 if self.faults.take("duplicate_push", calendar=calendar) else 1)
-        return entry.data
 
 
 def _event(data: dict[str, Any]) -> Response:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from providers.moments import find_zone, from_local, parse_midnight, parse_time
+from providers.moments import parse_midnight, parse_zoned
 from sync.errors import Malformed
 
 Kind = Literal["date", "dateTime"]
@@ -42,10 +42,4 @@ class Moment(BaseModel):
         """
         if self.date:
             return parse_midnight(self.date, field=f"{field}.date", zone=zone)
-        moment = parse_time(self.date_time, field=f"{field}.dateTime")
-        if moment.tzinfo is not None:
-            return moment.astimezone(UTC)
-        if not self.time_zone:
-            raise Malformed(f"{field}.dateTime", "has neither zone nor offset")
-        local_zone = find_zone(self.time_zone, field=f"{field}.timeZone")
-        return from_local(moment, zone=local_zone, field=f"{field}.dateTime")
+        return parse_zoned(self.date_time, self.time_zone, field=field)

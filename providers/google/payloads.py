@@ -7,25 +7,34 @@ from __future__ import annotations
 
 import hashlib
 import re
-from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from providers.google.busy import blocks
 from providers.google.moments import Moment
-from providers.moments import parse_instant
-from sync.domain import Attendee, Change, EventDraft, Interval, RemoteEvent, RemoteId, Removal, Unparsed, WriteKey
+from providers.moments import SKIPPED_DAY, dump_instant, parse_instant
+from sync.domain import (
+    Attendee,
+    BusyPolicy,
+    Change,
+    EventDraft,
+    Interval,
+    RemoteEvent,
+    RemoteId,
+    Removal,
+    Unparsed,
+    WriteKey,
+)
 from sync.errors import Malformed
 
 KEY_PROPERTY = "watertightKey"
+DEFAULT_POLICY = BusyPolicy()
 
 # Client-chosen ids: base32hex, 5 to 1024 characters (Event.id). A UUID in hex is one.
 _EVENT_ID = re.compile(r"[a-v0-9]{5,1024}")
 _UUID_HEX = re.compile(r"[0-9a-f]{32}")
-
-# Not the person's time, though Google shows them as opaque events (Event.eventType).
-_NEVER_BLOCK = frozenset({"workingLocation", "birthday"})
 
 
 class _Model(BaseModel):
@@ -37,6 +46,7 @@ class _Guest(_Model):
     display_name: str = Field(default="", alias="displayName")
     response_status: str = Field(default="", alias="responseStatus")
     is_self: bool = Field(default=False, alias="self")
+    organizer: bool = False
     resource: bool = False
 
 
@@ -68,13 +78,13 @@ def event_id(key: WriteKey) -> RemoteId:
     return RemoteId(hashlib.sha256(key.encode()).hexdigest())
 
 
-def parse_change(raw: object, *, zone: str) -> Change:
+def parse_change(raw: object, *, zone: str, busy: BusyPolicy = DEFAULT_POLICY) -> Change:
     """One row of events.list; what cannot be understood comes back as Unparsed, never as an exception."""
     if not isinstance(raw, dict):
         return Unparsed(None, "items", "is not an object", str(raw))
     remote_id = raw.get("id")
     try:
-        return parse_removal(raw) if is_cancelled(raw) else parse_event(raw, zone=zone)
+        return parse_removal(raw) if is_cancelled(raw) else parse_occurrence(raw, zone=zone, busy=busy)
     except Malformed as error:
         return Unparsed(remote_id if isinstance(remote_id, str) else None, error.field, error.reason, raw)
 
@@ -82,6 +92,11 @@ def parse_change(raw: object, *, zone: str) -> Change:
 def is_cancelled(raw: dict[str, Any]) -> bool:
     """Asked before anything else is read: a cancelled row guarantees nothing but its id (Event.status)."""
     return raw.get("status") == "cancelled"
+
+
+def is_series(raw: dict[str, Any]) -> bool:
+    """Whether it is the rule of a recurring event, and not one of its instances (Event.recurrence)."""
+    return bool(raw.get("recurrence"))
 
 
 def parse_removal(raw: dict[str, Any]) -> Removal:
@@ -97,8 +112,8 @@ def parse_removal(raw: dict[str, Any]) -> Removal:
     return Removal(RemoteId(remote_id), None if updated is None else parse_instant(updated, field="updated"))
 
 
-def parse_event(raw: dict[str, Any], *, zone: str) -> RemoteEvent:
-    """A live event. ``zone`` is the agent's, for all-day dates.
+def parse_event(raw: dict[str, Any], *, zone: str, busy: BusyPolicy = DEFAULT_POLICY) -> RemoteEvent:
+    """A live event. ``zone`` is the agent's, for all-day dates, and so is the policy of what is ``busy``.
 
     Raises:
         Malformed: with the vendor's field path (``start.dateTime``).
@@ -112,7 +127,13 @@ def parse_event(raw: dict[str, Any], *, zone: str) -> RemoteEvent:
         version=event.etag,
         updated=parse_instant(event.updated, field="updated"),
         interval=_interval(event, zone=zone),
-        blocks=_blocks(event),
+        blocks=blocks(
+            busy,
+            event_type=event.event_type,
+            status=event.status,
+            transparency=event.transparency,
+            answer=_own_answer(event),
+        ),
         title=event.summary,
         attendees=tuple(_attendees(event)),
         key=_key(event),
@@ -120,13 +141,24 @@ def parse_event(raw: dict[str, Any], *, zone: str) -> RemoteEvent:
     )
 
 
+def parse_occurrence(raw: dict[str, Any], *, zone: str, busy: BusyPolicy = DEFAULT_POLICY) -> RemoteEvent:
+    """A live row of a list of single events.
+
+    Raises:
+        Malformed: as ``parse_event``, or it is a series: read as its first instance, the others would pass for free time.
+    """
+    if is_series(raw):
+        raise Malformed("recurrence", "is a series, though its instances were asked for")
+    return parse_event(raw, zone=zone, busy=busy)
+
+
 def dump_draft(draft: EventDraft, *, key: WriteKey) -> dict[str, Any]:
     """The body of events.insert: the inverse of ``parse_event`` for what a draft holds."""
     return {
         "id": event_id(key),
         **_content(draft),
-        "start": {"dateTime": _rfc3339(draft.interval.start)},
-        "end": {"dateTime": _rfc3339(draft.interval.end)},
+        "start": {"dateTime": dump_instant(draft.interval.start)},
+        "end": {"dateTime": dump_instant(draft.interval.end)},
         "extendedProperties": {"private": {KEY_PROPERTY: key}},
     }
 
@@ -138,8 +170,8 @@ def dump_patch(draft: EventDraft) -> dict[str, Any]:
     """
     return {
         **_content(draft),
-        "start": {"dateTime": _rfc3339(draft.interval.start), "date": None},
-        "end": {"dateTime": _rfc3339(draft.interval.end), "date": None},
+        "start": {"dateTime": dump_instant(draft.interval.start), "date": None},
+        "end": {"dateTime": dump_instant(draft.interval.end), "date": None},
     }
 
 
@@ -155,10 +187,6 @@ def _content(draft: EventDraft) -> dict[str, Any]:
     return content
 
 
-def _rfc3339(instant: datetime) -> str:
-    return instant.isoformat().replace("+00:00", "Z")
-
-
 def _malformed(problem: ErrorDetails) -> Malformed:
     # The message of pydantic would quote the value, which may be personal.
     path = ".".join(str(step) for step in problem["loc"])
@@ -167,25 +195,9 @@ def _malformed(problem: ErrorDetails) -> Malformed:
     return Malformed(path, "is null" if problem["input"] is None else f"is not valid ({problem['type']})")
 
 
-def _blocks(event: _Event) -> bool:
-    """Whether the event takes the person's time.
-
-    ======================================  ======
-    eventType workingLocation, birthday     no
-    the person declined                     no
-    transparency transparent                no
-    status tentative, not answered yet      yes
-    eventType outOfOffice, focusTime        yes
-    anything else, unknown types included   yes
-    ======================================  ======
-
-    The first line that applies decides; what is new to us takes time until somebody says otherwise.
-    """
-    if event.event_type in _NEVER_BLOCK:
-        return False
-    if any(guest.is_self and guest.response_status == "declined" for guest in event.attendees):
-        return False
-    return event.transparency != "transparent"
+def _own_answer(event: _Event) -> str | None:
+    """What the person answered; None where nobody asked."""
+    return next((guest.response_status for guest in event.attendees if guest.is_self and not guest.organizer), None)
 
 
 def _attendees(event: _Event) -> list[Attendee]:
@@ -214,6 +226,8 @@ def _interval(event: _Event, *, zone: str) -> Interval:
     suffix = event.start.kind(field="start")
     start = event.start.instant(field="start", zone=zone)
     end = event.end.instant(field="end", zone=zone)
+    if start == end and event.start.date < event.end.date:
+        raise Malformed("start.date", SKIPPED_DAY)
     try:
         return Interval(start, end)
     except Malformed as error:

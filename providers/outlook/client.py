@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote
-from zoneinfo import ZoneInfo
 
 import tenacity
 
+from providers.cursors import Place, read_place
 from providers.gates import UNLIMITED, Limits
+from providers.moments import dump_instant
 from providers.outlook import payloads
 from providers.outlook.auth import ClientCredentialFlow, OutlookCredentials
-from providers.outlook.moments import dump_instant
 from providers.outlook.paging import EndlessPages
 from providers.outlook.push import HEADERS, PREFER, PushChannels, require_no_content
 from providers.outlook.refusals import DuplicateKey, EventGone, classify
+from providers.outlook.series import must_tell_occurrences, series_of
 from providers.transport import CONNECT_SECONDS, READ_SECONDS, Answer, Transport, no_guard, nobody
 from sync.domain import (
     CalendarRef,
@@ -97,7 +98,7 @@ class OutlookCalendar(PushChannels):
 
     def __init__(self, ref: CalendarRef, *, transport: Transport, base_url: str, clock: Callable[[], datetime]) -> None:
         super().__init__(f"/users/{ref.remote}/events", transport=transport, base_url=base_url, clock=clock)
-        self._zone = ZoneInfo(ref.zone)
+        self._zone, self._busy = ref.zone, ref.busy
         self._mailbox = f"{base_url}/users/{quote(ref.remote, safe='@')}"
 
     # Reading
@@ -112,36 +113,47 @@ class OutlookCalendar(PushChannels):
         """``cursor`` is a deltaLink, which has the window baked in (Graph: delta-query-events.md).
 
         Raises:
-            CursorExpired: Graph has lost it, its pages do not end, or it belongs to another base URL.
+            CursorExpired: Graph has lost it, its pages do not end, it belongs to another base URL, or a series changed,
+                since the feed does not tell which of its occurrences are gone.
         """
         if cursor is None:
             return self._read_full(window)
-        if not self._pages.trusts(cursor):
+        place = read_place(cursor)
+        if not self._pages.trusts(place.link):
             raise CursorExpired("outlook: a cursor of another base URL")
         try:
-            return self._read_delta(cursor, params=None)
+            rows, link = self._read_delta(place.link, params=None)
         except EndlessPages as error:
             raise CursorExpired(str(error)) from error
+        must_tell_occurrences(rows, place)
+        return ChangeSet(tuple(self._changes(rows)), str(place.moved(link)), full=False)
 
     def _read_full(self, window: Interval) -> ChangeSet:
         """A delta round, and from plain calendarView what the round left out, at times whole series (docs-contrib#7681)."""
-        read = self._read_delta(f"{self._mailbox}/calendarView/delta", params=_asked(window))
-        told = {change.remote_id for change in read.changes}
-        left_out = (self._change(row) for row in self._view(window) if payloads.id_of(row) not in told)
+        rows, link = self._read_delta(f"{self._mailbox}/calendarView/delta", params=_asked(window))
         inside = tuple(
             change
-            for change in (*read.changes, *left_out)
-            if change is not None and (not isinstance(change, RemoteEvent) or change.interval.overlaps(window))
+            for change in self._changes(self._completed(rows, window))
+            if not isinstance(change, RemoteEvent) or change.interval.overlaps(window)
         )
-        return ChangeSet(inside, read.cursor, full=True)
+        return ChangeSet(inside, str(Place(link).moved(link, seen=series_of(rows))), full=True)
 
-    def _read_delta(self, url: str, *, params: dict[str, str] | None) -> ChangeSet:
+    def _read_delta(self, url: str, *, params: dict[str, str] | None) -> tuple[list[object], str]:
         headers = {"Prefer": f"{PREFER}, odata.maxpagesize={DELTA_PAGE_ROWS}"}
         read = self._pages.read(url, route=_DELTA, params=params, headers=headers)
         if read.delta_link is None:
             raise ProviderUnavailable(f"outlook GET {_DELTA}: the last page has no deltaLink")
-        changes = (self._change(row) for row in _newest(read.rows))
-        return ChangeSet(tuple(change for change in changes if change is not None), read.delta_link, full=False)
+        return _newest(read.rows), read.delta_link
+
+    def _completed(self, rows: list[object], window: Interval) -> list[object]:
+        """With what calendarView shows in the place of stubs, and with what only calendarView shows."""
+        shown = {payloads.id_of(row): row for row in self._read_view(window)}
+        told = {payloads.id_of(row) for row in rows}
+        completed = [shown.get(payloads.id_of(row), row) if payloads.is_stub(row) else row for row in rows]
+        return [*completed, *(row for remote_id, row in shown.items() if remote_id not in told)]
+
+    def _changes(self, rows: list[object]) -> Iterator[Change]:
+        return (change for change in map(self._change, rows) if change is not None)
 
     def _change(self, row: object) -> Change | None:
         """One row as a change; a row that cannot stand by itself is read again. None for the pattern of a series."""
@@ -152,14 +164,16 @@ class OutlookCalendar(PushChannels):
                 row = self._get(RemoteId(remote_id))
             except EventGone:
                 return Removal(RemoteId(remote_id))
-        return None if payloads.is_series_master(row) else payloads.parse_change(row, zone=self._zone)
+        if payloads.is_series_master(row):
+            return None
+        return payloads.parse_change(row, zone=self._zone, busy=self._busy)
 
     def read_window(self, window: Interval) -> Sequence[RemoteEvent]:
         """From plain calendarView, which has none of the faults of the delta feed."""
-        events = (payloads.parse_busy_row(row, zone=self._zone) for row in self._view(window))
+        events = (payloads.parse_busy_row(row, zone=self._zone, busy=self._busy) for row in self._read_view(window))
         return [event for event in events if event is not None and event.interval.overlaps(window)]
 
-    def _view(self, window: Interval) -> list[object]:
+    def _read_view(self, window: Interval) -> list[object]:
         params = {**_asked(window), "$top": str(WINDOW_PAGE_ROWS), **_WITH_KEY}
         return _newest(
             self._pages.read(f"{self._mailbox}/calendarView", route=_WINDOW, params=params, headers=HEADERS).rows
@@ -170,7 +184,7 @@ class OutlookCalendar(PushChannels):
             row = self._get(remote_id)
         except EventGone:
             return None
-        return None if payloads.is_cancelled(row) else payloads.parse_event(row, zone=self._zone)
+        return None if payloads.is_cancelled(row) else payloads.parse_event(row, zone=self._zone, busy=self._busy)
 
     def find_by_key(self, key: WriteKey) -> RemoteEvent | None:
         """By our extended property, since ``transactionId`` cannot be searched for."""
@@ -178,7 +192,7 @@ class OutlookCalendar(PushChannels):
         rows = self._pages.read(f"{self._mailbox}/events", route=_EVENTS, params=params, headers=HEADERS).rows
         live = [row for row in rows if not (payloads.is_cancelled(row) or payloads.is_copy(row, key=key))]
         for row in sorted(live, key=lambda row: payloads.age_order(row, key=key)):
-            event = payloads.parse_event(row, zone=self._zone)
+            event = payloads.parse_event(row, zone=self._zone, busy=self._busy)
             if event.key == key:  # Graph compares the values without case
                 return event
         return None
@@ -257,7 +271,7 @@ class OutlookCalendar(PushChannels):
 
     def _written(self, answer: Answer) -> RemoteEvent:
         try:
-            return payloads.parse_event(answer.body, zone=self._zone)
+            return payloads.parse_event(answer.body, zone=self._zone, busy=self._busy)
         except Malformed as error:
             raise WriteOutcomeUnknown(f"outlook: {answer.status} to a write, with {error}") from error
 

@@ -14,13 +14,13 @@ from providers.outlook.emulated_events import GraphError
 
 
 class Entry(Protocol):
-    """One stored event, as much as the feed needs to know of it."""
+    """One event as the feed tells it; ``deleted`` also if it lies outside the window."""
 
     @property
     def id(self) -> str: ...
 
     @property
-    def seq(self) -> int: ...
+    def seq(self) -> float: ...
 
     @property
     def deleted(self) -> bool: ...
@@ -39,7 +39,7 @@ class Place:
 
     start: str
     end: str
-    after: int
+    after: float
     upto: int
     full: bool
     lap: int = 0
@@ -89,6 +89,8 @@ def _untrue(rows: list[dict[str, Any]], *, take: Callable[..., object]) -> list[
     if any(row.get("seriesMasterId") for row in live) and take("omitted_series"):  # docs-contrib#7681
         rows = [row for row in rows if not row.get("seriesMasterId")]
     removed = [row for row in rows if is_tombstone(row)]
+    if removed and take("series_as_master"):
+        rows = [row for row in rows if not (is_tombstone(row) and row["id"].startswith("OID."))]
     if removed and take("drop_deletion"):  # docs-contrib#3853
         rows = [row for row in rows if row is not removed[0]]
     if rows and take("stub_rows"):  # docs-contrib#34
@@ -109,12 +111,12 @@ def page(entries: Sequence[Entry], place: Place, *, size: int, zone: str) -> Pag
     taken = due[:size]
     done = len(due) <= size
     after = place.upto if done else taken[-1].seq
-    return Page([_row(entry, place, zone=zone) for entry in taken], replace(place, after=after), done=done)
+    return Page([_row(entry, zone=zone) for entry in taken], replace(place, after=after), done=done)
 
 
 def visible_upto(entries: Sequence[Entry], *, newest: int, hidden: Collection[str]) -> int:
     """The last change number before the first change of an event that is not to be seen yet."""
-    return min([entry.seq - 1 for entry in entries if entry.id in hidden], default=newest)
+    return int(min([entry.seq - 1 for entry in entries if entry.id in hidden], default=newest))
 
 
 def is_tombstone(row: dict[str, Any]) -> bool:
@@ -147,13 +149,14 @@ def in_custom_zone(row: dict[str, Any]) -> dict[str, Any]:
 
 def _is_reported(entry: Entry, place: Place) -> bool:
     """A first round lists what is there; later ones report every change, inside the window or not (docs#6599)."""
-    return not place.full or (not entry.deleted and events.overlaps(entry.data, *place.window))
+    return not (place.full and entry.deleted)
 
 
-def _row(entry: Entry, place: Place, *, zone: str) -> dict[str, Any]:
-    if entry.deleted or not events.overlaps(entry.data, *place.window):
+def _row(entry: Entry, *, zone: str) -> dict[str, Any]:
+    if entry.deleted:
         return tombstone(entry.id)
-    return events.shown(entry.data, zone=zone)
+    shown = events.shown(entry.data, zone=zone)
+    return events.stub(shown) if shown.get("type") == "occurrence" else shown
 
 
 def _instant(text: str) -> datetime:

@@ -5,24 +5,20 @@ from __future__ import annotations
 import base64
 import re
 import uuid
+from collections.abc import Mapping
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from tzlocal.windows_tz import win_tz
+
+from providers.outlook.emulated_pattern import rule_of
+
 NO_TIME: Final = "0001-01-01T00:00:00Z"
 EXTENDED: Final = "singleValueExtendedProperties"
 
 _SHOW_AS: Final = frozenset({"free", "tentative", "busy", "oof", "workingElsewhere", "unknown"})
-_WINDOWS_ZONES: Final = {
-    "Central Standard Time": "America/Chicago",
-    "Eastern Standard Time": "America/New_York",
-    "GMT Standard Time": "Europe/London",
-    "Nepal Standard Time": "Asia/Kathmandu",
-    "Pacific Standard Time": "America/Los_Angeles",
-    "Romance Standard Time": "Europe/Paris",
-    "W. Europe Standard Time": "Europe/Berlin",
-}
 _COPIED: Final = frozenset(
     {
         "allowNewTimeProposals",
@@ -166,15 +162,19 @@ def stub(data: dict[str, Any]) -> dict[str, Any]:
 def overlaps(data: dict[str, Any], start: datetime, end: datetime) -> bool:
     """Whether calendarView shows it. What has no readable times is shown, so that odd records can be planted."""
     try:
-        own = [_utc(data[side]) for side in ("start", "end")]
+        own = instants(data)
     except (KeyError, TypeError, ValueError):
         return True
     return own[0] < end and own[1] > start
 
 
-def is_in_view(data: dict[str, Any], start: datetime, end: datetime) -> bool:
-    """Whether plain calendarView lists it: occurrences and single events, never the pattern of a series."""
-    return data.get("type") != "seriesMaster" and overlaps(data, start, end)
+def instants(data: Mapping[str, Any]) -> tuple[datetime, datetime]:
+    """Start and end.
+
+    Raises:
+        KeyError, TypeError, ValueError: they cannot be read.
+    """
+    return _utc(data["start"]), _utc(data["end"])
 
 
 def matches_property(data: dict[str, Any], *, name: str, value: str) -> bool:
@@ -195,7 +195,7 @@ def wall(instant: datetime) -> str:
 def zone_info(name: str) -> ZoneInfo:
     """Raises GraphError: neither a Windows nor an IANA zone."""
     try:
-        return ZoneInfo(_WINDOWS_ZONES.get(name, name))
+        return ZoneInfo(win_tz.get(name, name))
     except (KeyError, ValueError, OSError):
         raise GraphError(
             400, "TimeZoneNotSupportedException", f"A valid TimeZone value must be specified: '{name}'."
@@ -211,8 +211,9 @@ def _merge_parts(new: dict[str, Any], body: dict[str, Any]) -> None:
         new["location"] = {**(new.get("location") or {}), **body["location"]}
     if "attendees" in body:
         new["attendees"] = [_attendee(each) for each in body["attendees"] or []]
-    if body.get("recurrence") is not None:
-        raise GraphError(400, "ErrorInvalidRequest", "This emulator makes no series; plant their occurrences.")
+    if "recurrence" in body and new.get("type") in {"singleInstance", "seriesMaster"}:
+        new["recurrence"] = _recurrence(body["recurrence"], zone=_series_zone(new, body))
+        new["type"] = "seriesMaster" if new["recurrence"] else "singleInstance"
     for each in body.get(EXTENDED) or []:
         others = [old for old in new.get(EXTENDED) or [] if old["id"] != each["id"]]
         new[EXTENDED] = [*others, {"id": each["id"], "value": each["value"]}]
@@ -224,7 +225,7 @@ def _merge_times(new: dict[str, Any], body: dict[str, Any]) -> None:
             new[side] = _stored(body[side], side, all_day=bool(new.get("isAllDay")))
             new[original] = body[side]["timeZone"]
     try:
-        bounds = _utc(new["start"]), _utc(new["end"])
+        bounds = instants(new)
     except (KeyError, TypeError, ValueError):
         return  # a planted record; the other side is still odd
     if bounds[1] < bounds[0]:
@@ -234,6 +235,23 @@ def _merge_times(new: dict[str, Any], body: dict[str, Any]) -> None:
         raise GraphError(
             400, "ErrorInvalidRequest", "The Event.Start property for an all-day event needs to be set to midnight."
         )
+
+
+def _series_zone(data: dict[str, Any], body: dict[str, Any]) -> str:
+    return str((body.get("start") or {}).get("timeZone") or data.get("originalStartTimeZone") or "UTC")
+
+
+def _recurrence(sent: Any, *, zone: str) -> dict[str, Any] | None:  # noqa: ANN401 - as sent
+    """With the zone that a series keeps its wall clock in: its own, or that of its start."""
+    if sent is None:
+        return None
+    try:
+        bounds = {"recurrenceTimeZone": zone, **sent["range"]}
+        recurrence = {"pattern": dict(sent["pattern"]), "range": bounds}
+        rule_of(recurrence, zone=zone_info(bounds["recurrenceTimeZone"]))
+    except (KeyError, TypeError, ValueError):
+        raise GraphError(400, "ErrorInvalidRequest", "The recurrence pattern or range is not valid.") from None
+    return recurrence
 
 
 def _stored(moment: Any, side: str, *, all_day: bool) -> dict[str, str]:  # noqa: ANN401 - as sent

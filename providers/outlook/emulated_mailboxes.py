@@ -8,21 +8,11 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 
+from providers.emulated_store import Store
 from providers.outlook import emulated_delta as delta
 from providers.outlook import emulated_events as events
 from providers.outlook.emulated_events import GraphError
-
-
-class Store(Protocol):
-    """``providers.emulation.Store``, which only an emulator proper may import."""
-
-    def put(
-        self, calendar: str, event_id: str, data: dict[str, Any], *, created_by: str, deleted: bool = False
-    ) -> delta.Entry: ...
-    def get(self, calendar: str, event_id: str) -> delta.Entry | None: ...
-    def entries(self, calendar: str) -> Sequence[delta.Entry]: ...
-    def seq(self, calendar: str) -> int: ...
-    def calendars(self) -> Sequence[str]: ...
+from providers.outlook.emulated_series import FORGOTTEN, Series, is_series
 
 
 class Fault(Protocol):
@@ -49,6 +39,7 @@ class Mailboxes:
         self._store = store
         self._notify = notify
         self._last = datetime.now(UTC)
+        self._series = Series(store)
         self._unseen: dict[tuple[str, str], float] = {}
         self._by_transaction = {
             (calendar, entry.data["transactionId"]): entry.id
@@ -92,15 +83,31 @@ class Mailboxes:
 
     def get(self, mailbox: str, event_id: str) -> dict[str, Any]:
         """Raises GraphError: 404, there is none or it is not visible yet."""
-        entry = self._store.get(mailbox, event_id)
+        entry = self._series.find(mailbox, event_id)
         if entry is None or entry.deleted or event_id in self.hidden(mailbox):
             raise GraphError(404, "ErrorItemNotFound", "The specified object was not found in the store.")
         return entry.data
 
     def live(self, mailbox: str) -> list[dict[str, Any]]:
+        """What a plain list shows: single events and the patterns of series."""
         hidden = self.hidden(mailbox)
         found = [entry for entry in self._store.entries(mailbox) if not entry.deleted and entry.id not in hidden]
-        return [entry.data for entry in found]
+        return [entry.data for entry in found if entry.data.get("type") != "exception"]
+
+    def view(self, mailbox: str, window: tuple[datetime, datetime]) -> list[dict[str, Any]]:
+        """What calendarView shows."""
+        hidden = self.hidden(mailbox)
+        return [data for data in self._series.view(mailbox, window) if data.get("id") not in hidden]
+
+    def feed(self, mailbox: str, window: tuple[datetime, datetime]) -> Sequence[delta.Entry]:
+        """What the change feed of a window tells, in the order of change."""
+        return self._series.rows(mailbox, window)
+
+    def occurrences(self, mailbox: str, event_id: str, window: tuple[datetime, datetime]) -> list[dict[str, Any]]:
+        """Raises GraphError: 404, or 400 where it is not a series."""
+        if not is_series(self.get(mailbox, event_id)):
+            raise GraphError(400, "ErrorInvalidRequest", "Your request can't be completed: it is not a series.")
+        return [data for data in self.view(mailbox, window) if data.get("seriesMasterId") == event_id]
 
     def hidden(self, mailbox: str) -> set[str]:
         now = time.monotonic()
@@ -113,7 +120,7 @@ class Mailboxes:
         """Raises GraphError: 404, 412 or a refused body."""
         data = self.get(mailbox, event_id)
         _require_tag(data, if_match, take=take)
-        return self._keep(mailbox, event_id, events.merged(data, body), change="updated", created_by=APP)
+        return self._change(mailbox, data, events.merged(_alone(data), body), created_by=APP)
 
     def delete(self, mailbox: str, event_id: str, *, if_match: str | None, take: Take) -> None:
         """Raises GraphError: 404 or 412."""
@@ -126,6 +133,7 @@ class Mailboxes:
         event_id = str(raw.get("id") or new_id())
         if not body:
             return self._put(mailbox, event_id, raw, change="created")
+        body, raw = _with_recurrence(body, raw)
         data = events.new_event(body, event_id=event_id, mailbox=mailbox, now=self._now())
         return self._put(mailbox, event_id, {**self._stamped(mailbox, data), **raw}, change="created")
 
@@ -135,10 +143,9 @@ class Mailboxes:
         Raises:
             KeyError: there is no such event.
         """
-        data = events.merged(self._for_person(mailbox, event_id), body)
-        return self._put(
-            mailbox, event_id, {**self._stamped(mailbox, {"id": event_id, **data}), **raw}, change="updated"
-        )
+        data = self._for_person(mailbox, event_id)
+        body, raw = _with_recurrence(body, raw)
+        return self._change(mailbox, data, {**events.merged(_alone(data), body), "id": event_id}, raw=raw)
 
     def throw_away(self, mailbox: str, event_id: str) -> dict[str, Any]:
         """Delete as a person does.
@@ -151,19 +158,52 @@ class Mailboxes:
         return data
 
     def _for_person(self, mailbox: str, event_id: str) -> dict[str, Any]:
-        entry = self._store.get(mailbox, event_id)
+        entry = self._series.find(mailbox, event_id)
         if entry is None or entry.deleted:
             raise KeyError(event_id)
         return entry.data
 
+    def _change(
+        self,
+        mailbox: str,
+        old: dict[str, Any],
+        new: dict[str, Any],
+        *,
+        raw: dict[str, Any] | None = None,
+        created_by: str = HUMAN,
+    ) -> dict[str, Any]:
+        """Keep a new state; a series that gets other times overrules what was changed by itself, another end does not."""
+        kept = self._keep(mailbox, new["id"], new, change="updated", created_by=created_by, raw=raw)
+        if is_series(old) and _times(old) != _times(kept):
+            self._forget(mailbox, self._series.exceptions_of(mailbox, old["id"]))
+        self._touch_series(mailbox, kept)
+        return kept
+
+    def _forget(self, mailbox: str, exceptions: Sequence[delta.Entry]) -> None:
+        for entry in exceptions:
+            self._store.put(mailbox, entry.id, {**entry.data, "type": FORGOTTEN}, created_by=HUMAN, deleted=True)
+
+    def _touch_series(self, mailbox: str, data: dict[str, Any]) -> None:
+        """What happens to one occurrence is a change of its series, and nothing else is told (docs#5520)."""
+        series = self._store.get(mailbox, str(data.get("seriesMasterId")))
+        if series is not None and not series.deleted and is_series(series.data):
+            self._keep(mailbox, series.id, series.data, change="updated", created_by=series.created_by)
+
     def _keep(
-        self, mailbox: str, event_id: str, data: dict[str, Any], *, change: str, created_by: str
+        self,
+        mailbox: str,
+        event_id: str,
+        data: dict[str, Any],
+        *,
+        change: str,
+        created_by: str,
+        raw: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         if key := data.get("transactionId"):
             self._by_transaction[mailbox, key] = event_id
-        stamped = self._stamped(mailbox, data)
+        stamped = {**self._stamped(mailbox, data), **(raw or {})}
         self._store.put(mailbox, event_id, stamped, created_by=created_by)
-        self._notify(mailbox, event_id, stamped["@odata.etag"], change)
+        self._notify(mailbox, event_id, str(stamped.get("@odata.etag")), change)
         return stamped
 
     def _put(self, mailbox: str, event_id: str, data: dict[str, Any], *, change: str) -> dict[str, Any]:
@@ -172,8 +212,12 @@ class Mailboxes:
         return data
 
     def _remove(self, mailbox: str, event_id: str, data: dict[str, Any]) -> None:
+        if is_series(data):
+            exceptions = self._series.exceptions_of(mailbox, event_id)
+            self._forget(mailbox, [entry for entry in exceptions if not entry.deleted])
         self._store.put(mailbox, event_id, data, created_by=HUMAN, deleted=True)
         self._notify(mailbox, event_id, str(data.get("@odata.etag")), "deleted")
+        self._touch_series(mailbox, data)
 
     def _stamped(self, mailbox: str, data: dict[str, Any]) -> dict[str, Any]:
         return events.stamped(data, seq=self._store.seq(mailbox) + 1, now=self._now())
@@ -182,6 +226,23 @@ class Mailboxes:
         """Grows with every call, so two states of an event never carry the same time."""
         self._last = max(datetime.now(UTC), self._last + timedelta(microseconds=1))
         return self._last
+
+
+def _times(data: dict[str, Any]) -> tuple[object, ...]:
+    return (data.get("recurrence") or {}).get("pattern"), data.get("start"), data.get("end")
+
+
+def _with_recurrence(body: dict[str, Any], raw: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A recurrence that a person gives with an event is typed, not planted."""
+    if not raw.get("recurrence"):
+        return body, raw
+    rest = {name: value for name, value in raw.items() if name != "recurrence"}
+    return {**body, "recurrence": raw["recurrence"]}, rest
+
+
+def _alone(data: dict[str, Any]) -> dict[str, Any]:
+    """An occurrence that gets a state of its own becomes an exception."""
+    return {**data, "type": "exception"} if data.get("type") == "occurrence" else data
 
 
 def new_id() -> str:

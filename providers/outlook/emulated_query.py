@@ -16,7 +16,10 @@ MOST_ROWS: Final = 1000
 
 # Ids keep their case (Graph: outlook-immutable-id.md). Four spellings of the function delta mean the same.
 _SEGMENTS: Final = {
-    **{name.lower(): name for name in ("calendar", "calendarView", "events", "subscriptions", "cancel", "getSchedule")},
+    **{
+        name.lower(): name
+        for name in ("calendar", "calendarView", "events", "subscriptions", "cancel", "getSchedule", "instances")
+    },
     **dict.fromkeys(("delta", "delta()", "microsoft.graph.delta", "microsoft.graph.delta()"), "delta"),
 }
 _KEY_FILTER: Final = re.compile(

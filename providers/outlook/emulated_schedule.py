@@ -12,13 +12,13 @@ from typing import Any, Final
 from providers.outlook import emulated_events as events
 from providers.outlook.emulated_events import GraphError
 
+View = Callable[[str, tuple[datetime, datetime]], list[dict[str, Any]]]
+
 NO_ANSWER: Final = {"message": "Unable to resolve the mailbox.", "responseCode": "5009"}
 _STATUS: Final = frozenset({"free", "tentative", "busy", "oof", "workingElsewhere"})
 
 
-def schedules(
-    body: dict[str, Any], *, live: Callable[[str], list[dict[str, Any]]], take: Callable[..., object]
-) -> list[dict[str, Any]]:
+def schedules(body: dict[str, Any], *, view: View, take: Callable[..., object]) -> list[dict[str, Any]]:
     """One entry for each mailbox asked for.
 
     Raises:
@@ -30,15 +30,13 @@ def schedules(
     mailboxes = [str(each) for each in body.get("schedules") or []]
     if len(mailboxes) > 1 and take("schedule_silence"):  # msgraph-sdk-javascript#215
         mailboxes = mailboxes[:1]
-    return [_entry(mailbox, window, live=live, broken=bool(take("schedule_error"))) for mailbox in mailboxes]
+    return [_entry(mailbox, window, view=view, broken=bool(take("schedule_error"))) for mailbox in mailboxes]
 
 
-def _entry(
-    mailbox: str, window: tuple[datetime, datetime], *, live: Callable[[str], list[dict[str, Any]]], broken: bool
-) -> dict[str, Any]:
+def _entry(mailbox: str, window: tuple[datetime, datetime], *, view: View, broken: bool) -> dict[str, Any]:
     if broken:  # docs#11225: no busy list, and the answer is 200
         return {"scheduleId": mailbox, "availabilityView": "", "error": NO_ANSWER}
-    found = [data for data in live(mailbox.lower()) if events.is_in_view(data, *window)]
+    found = view(mailbox.lower(), window)
     return {"scheduleId": mailbox, "availabilityView": "", "scheduleItems": [_item(data) for data in found]}
 
 

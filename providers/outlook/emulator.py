@@ -1,7 +1,8 @@
 """A Graph for tests and the demo: the default calendars of any mailboxes, with Graph's habits and its lies.
 
 Faults beyond the common ones: ``expired_cursor`` (410), ``expired_cursor_40x``, ``duplicate_rows``, ``stub_rows``,
-``drop_deletion``, ``endless_pages``, ``big_pages``, ``malformed_row`` (null start.dateTime in a listing),
+``drop_deletion``, ``series_as_master`` (of a deleted series no occurrence is told), ``endless_pages``, ``big_pages``,
+``malformed_row`` (null start.dateTime in a listing),
 ``duplicate_transaction_400``, ``duplicate_transaction_409``, ``duplicate_transaction_echo``,
 ``duplicate_transaction_without_id``, ``transient_412``, ``delayed_visibility`` (a new event is unseen for ``seconds``),
 ``lost_push``, ``repeated_push``, ``lost_subscription`` (ended without a word), ``revoked_secret`` (the token endpoint
@@ -78,6 +79,7 @@ class OutlookEmulator:
             ("PATCH", "/users/{user}/events/{event_id}", self._patch),
             ("DELETE", "/users/{user}/events/{event_id}", self._delete),
             ("POST", "/users/{user}/events/{event_id}/cancel", self._cancel),
+            ("GET", "/users/{user}/events/{event_id}/instances", self._instances),
             ("GET", "/users/{user}/calendarView", self._view),
             ("GET", "/users/{user}/calendarView/delta", self._delta),
             ("POST", "/users/{user}/getSchedule", self._schedule),
@@ -185,9 +187,13 @@ class OutlookEmulator:
 
     async def _view(self, user: str, request: Request) -> Response:
         asked = _asked(request)
-        start, end = asked.window().window
-        found = [data for data in self._mailboxes.live(user.lower()) if events.is_in_view(data, start, end)]
+        found = self._mailboxes.view(user.lower(), asked.window().window)
         found.sort(key=lambda data: json.dumps(data.get("start")))
+        return self._rows(asked, found, take=self._taker(request))
+
+    async def _instances(self, user: str, event_id: str, request: Request) -> Response:
+        asked = _asked(request)
+        found = self._mailboxes.occurrences(user.lower(), event_id, asked.window().window)
         return self._rows(asked, found, take=self._taker(request))
 
     def _rows(self, asked: Asked, found: list[dict[str, Any]], *, take: Take) -> Response:
@@ -206,13 +212,14 @@ class OutlookEmulator:
         if asked.find("$skiptoken") and take("next_link_504"):
             raise GraphError(504, "UnknownError", "")  # docs#3657
         place = _place(asked, upto=upto, take=take)
-        page = delta.served(entries, place, size=asked.page_size(), zone=asked.zone(), take=take)
+        feed = self._mailboxes.feed(mailbox, place.window)
+        page = delta.served(feed, place, size=asked.page_size(), zone=asked.zone(), take=take)
         name, parameter = ("deltaLink", "$deltatoken") if page.done else ("nextLink", "$skiptoken")
         link = asked.link([(parameter, page.place.token())])
         return JSONResponse({"value": delta.spoilt(page.rows, take=take), f"@odata.{name}": link})
 
     async def _schedule(self, request: Request) -> Response:
-        rows = schedules(await _body(request), live=self._mailboxes.live, take=self._taker(request))
+        rows = schedules(await _body(request), view=self._mailboxes.view, take=self._taker(request))
         return JSONResponse({"value": rows})
 
     # Push

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from providers.outlook.moments import dump_moment, parse_instant, parse_midnight, parse_zoned
+from providers.moments import SKIPPED_DAY, parse_instant
+from providers.outlook.busy import blocks
+from providers.outlook.moments import Moment, dump_moment
 from sync.domain import (
     Attendee,
+    BusyPolicy,
     EventDraft,
     Interval,
     RemoteEvent,
@@ -27,22 +29,13 @@ from sync.errors import Malformed
 # A private property set of this project; searchable with $filter, which transactionId is not.
 KEY_PROPERTY: Final = "String {8f2b6a51-3c0e-4d7a-9b1f-5e6d7c8a9b01} Name WatertightKey"
 
-# Graph enum freeBusyStatus. Whatever else appears, ``unknown`` included, blocks: fail closed.
-#
-#   busy, tentative, oof, unknown   block
-#   free, workingElsewhere          do not: Outlook itself offers such time to others
-_NOT_BLOCKING: Final = frozenset({"free", "workingElsewhere"})
+DEFAULT_POLICY: Final = BusyPolicy()
 
 
 class _Edge(BaseModel):
     """Strict, so that "false" is no boolean and 7 is no title; unknown fields are ignored, since Graph adds some."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore", alias_generator=to_camel)
-
-
-class _Moment(_Edge):
-    date_time: str
-    time_zone: str
 
 
 class _Address(_Edge):
@@ -70,10 +63,11 @@ class _Event(_Edge):
     etag: str = Field(alias="@odata.etag", min_length=1)
     last_modified_date_time: str
     created_date_time: str = ""
-    start: _Moment
-    end: _Moment
+    start: Moment
+    end: Moment
     is_all_day: bool = False
     is_cancelled: bool = False
+    is_organizer: bool = False
     show_as: str = "unknown"
     type: str = "singleInstance"
     subject: str | None = None
@@ -84,8 +78,8 @@ class _Event(_Edge):
     single_value_extended_properties: list[_Property] | None = None
 
 
-def parse_event(raw: object, *, zone: ZoneInfo) -> RemoteEvent:
-    """A live event. ``zone`` is the agent's and is used for all-day dates only.
+def parse_event(raw: object, *, zone: str, busy: BusyPolicy = DEFAULT_POLICY) -> RemoteEvent:
+    """A live event. ``zone`` is the agent's and is used for all-day dates only; the policy of what is ``busy`` is too.
 
     Raises:
         Malformed: with the path of the first field that cannot be understood.
@@ -94,9 +88,15 @@ def parse_event(raw: object, *, zone: ZoneInfo) -> RemoteEvent:
     return RemoteEvent(
         remote_id=RemoteId(event.id),
         version=event.etag,
-        updated=parse_instant(event.last_modified_date_time, "lastModifiedDateTime"),
-        interval=Interval(*_bounds(event, zone)),
-        blocks=_blocks(event),
+        updated=parse_instant(event.last_modified_date_time, field="lastModifiedDateTime"),
+        interval=_interval(event, zone),
+        blocks=blocks(
+            busy,
+            show_as=event.show_as,
+            response=event.response_status.response if event.response_status else None,
+            is_organizer=event.is_organizer,
+            is_cancelled=event.is_cancelled,
+        ),
         title=event.subject or "",
         attendees=_attendees(event),
         key=_key(event),
@@ -104,7 +104,7 @@ def parse_event(raw: object, *, zone: ZoneInfo) -> RemoteEvent:
     )
 
 
-def parse_busy_row(raw: object, *, zone: ZoneInfo) -> RemoteEvent | None:
+def parse_busy_row(raw: object, *, zone: str, busy: BusyPolicy = DEFAULT_POLICY) -> RemoteEvent | None:
     """A row of a window; None if it takes no time at all: cancelled, the pattern of a series, or zero minutes long.
 
     Raises:
@@ -113,15 +113,15 @@ def parse_busy_row(raw: object, *, zone: ZoneInfo) -> RemoteEvent | None:
     if is_cancelled(raw) or is_series_master(raw):
         return None
     start, end = _bounds(_read(raw), zone)
-    return None if start == end else parse_event(raw, zone=zone)
+    return None if start == end else parse_event(raw, zone=zone, busy=busy)
 
 
-def parse_change(raw: object, *, zone: ZoneInfo) -> RemoteEvent | Removal | Unparsed:
+def parse_change(raw: object, *, zone: str, busy: BusyPolicy = DEFAULT_POLICY) -> RemoteEvent | Removal | Unparsed:
     """A row of the change feed, or what is kept of it when it cannot be understood (P7)."""
     if is_cancelled(raw) and (removed := id_of(raw)):
         return Removal(RemoteId(removed), updated=_updated_or_none(raw))
     try:
-        return parse_event(raw, zone=zone)
+        return parse_event(raw, zone=zone, busy=busy)
     except Malformed as error:
         return unparsed(raw, error)
 
@@ -216,33 +216,34 @@ def _reason(kind: str, value: object, message: str) -> str:
     return "is null" if value is None else message
 
 
-def _bounds(event: _Event, zone: ZoneInfo) -> tuple[datetime, datetime]:
+def _bounds(event: _Event, zone: str) -> tuple[datetime, datetime]:
     """Start and end in UTC.
 
     Raises:
         Malformed: a time that is none, or an end before the start.
     """
     if event.is_all_day:
-        start = parse_midnight(event.start.date_time, zone, field="start")
-        end = parse_midnight(event.end.date_time, zone, field="end")
+        start, end = (each.day(field=name, zone=zone) for name, each in (("start", event.start), ("end", event.end)))
     else:
-        start = parse_zoned(event.start.date_time, event.start.time_zone, field="start")
-        end = parse_zoned(event.end.date_time, event.end.time_zone, field="end")
+        start, end = event.start.instant(field="start"), event.end.instant(field="end")
     if end < start:
         raise Malformed("end.dateTime", "is before start.dateTime")
     return start, end
 
 
+def _interval(event: _Event, zone: str) -> Interval:
+    start, end = _bounds(event, zone)
+    if start == end and event.is_all_day and event.start.date_time != event.end.date_time:
+        raise Malformed("start.dateTime", SKIPPED_DAY)
+    return Interval(start, end)
+
+
 def _updated_or_none(raw: object) -> datetime | None:
+    value = raw.get("lastModifiedDateTime") if isinstance(raw, dict) else None
     try:
-        return parse_instant(raw.get("lastModifiedDateTime") if isinstance(raw, dict) else None, "lastModifiedDateTime")
+        return parse_instant(value, field="lastModifiedDateTime")
     except Malformed:
         return None
-
-
-def _blocks(event: _Event) -> bool:
-    declined = event.response_status is not None and event.response_status.response == "declined"
-    return not (declined or event.is_cancelled or event.show_as in _NOT_BLOCKING)
 
 
 def _attendees(event: _Event) -> tuple[Attendee, ...]:
@@ -251,6 +252,9 @@ def _attendees(event: _Event) -> tuple[Attendee, ...]:
 
 
 def _key(event: _Event) -> WriteKey | None:
+    """The key of our write. Occurrences inherit the marks of their series, and none of them is the event we wrote."""
+    if event.series_master_id is not None:
+        return None
     for each in event.single_value_extended_properties or ():
         if each.id.lower() == KEY_PROPERTY.lower():
             return WriteKey(each.value)

@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 import requests
 
+from providers.moments import dump_instant, parse_instant
 from providers.outlook import payloads
-from providers.outlook.moments import dump_instant, parse_instant
 from providers.outlook.paging import Pages
 from providers.transport import Answer, Transport
 from sync.domain import Subscription
@@ -98,7 +98,7 @@ def _subscription(answer: Answer) -> Subscription:
     if found is None:
         raise WriteOutcomeUnknown("outlook: a subscription without an id")
     try:
-        expires = parse_instant(answer.body.get("expirationDateTime"), "expirationDateTime")
+        expires = parse_instant(answer.body.get("expirationDateTime"), field="expirationDateTime")
     except Malformed as error:
         raise WriteOutcomeUnknown(f"outlook: a subscription with {error}") from error
     return Subscription(found, expires)

@@ -66,8 +66,9 @@ class Desk:
     def types(
         self, *, title: str = "Dentist", start: datetime = NINE, end: datetime | None = None, **more: object
     ) -> str:
+        raw = {"raw": more.pop("raw")} if "raw" in more else {}
         event = {"title": title, "start": start.isoformat(), "end": (end or start + HOUR).isoformat(), **more}
-        return self.act("create", event=event)
+        return self.act("create", event=event, **raw)
 
     def plants(self, raw: dict[str, Any]) -> str:
         return self.act("create", raw=raw)

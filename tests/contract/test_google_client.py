@@ -316,7 +316,7 @@ def test_an_event_that_exists_and_is_not_visible_yet_is_of_unknown_outcome(googl
     assert google.calendar.find_event(created.remote_id) is None
     before = google.calendar.read_changes(None, window=WINDOW)
     assert before.changes == ()
-    google.emulator._hidden.clear()  # the hour is over
+    google.emulator._calendars._hidden.clear()  # the hour is over
     assert google.calendar.create(draft(), key=key) == created
     assert google.calendar.read_changes(before.cursor, window=WINDOW).changes == (created,)
 

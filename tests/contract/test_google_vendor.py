@@ -211,6 +211,27 @@ def test_events_are_as_published(call: Caller) -> None:
     jsonschema.validate(call("GET", path).json(), schema_of("Event"))
 
 
+def test_recurring_events_and_their_instances_are_as_published(call: Caller) -> None:
+    zoned = {side: {**moment, "timeZone": "America/Chicago"} for side, moment in TIMED.items()}
+    series = call("POST", EVENTS, json={**RICH, **zoned, "recurrence": ["RRULE:FREQ=DAILY;COUNT=3"]}).json()
+    listed = call("GET", EVENTS, params={"singleEvents": "true"}).json()["items"]
+    assert len(listed) == 3
+    changed = call("PATCH", f"{EVENTS}/{listed[0]['id']}", json={"summary": "Only this"}).json()
+    replaced = call("PUT", f"{EVENTS}/{listed[1]['id']}", json=TIMED).json()
+    assert changed["recurringEventId"] == replaced["recurringEventId"] == series["id"]
+    call("DELETE", f"{EVENTS}/{listed[2]['id']}")
+    shown = call("GET", f"{EVENTS}/{series['id']}/instances").json()
+    jsonschema.validate(shown, schema_of("Events"))
+    assert [row["id"] for row in shown["items"]] == [row["id"] for row in listed[:2]]
+    for answer in (series, changed, replaced, *listed):
+        jsonschema.validate(answer, schema_of("Event"))
+    call("DELETE", f"{EVENTS}/{series['id']}")
+    page = call("GET", EVENTS, params={"singleEvents": "true", "showDeleted": "true"}).json()
+    jsonschema.validate(page, schema_of("Events"))
+    assert {row["status"] for row in page["items"]} == {"cancelled"}
+    assert {row["recurringEventId"] for row in page["items"]} == {series["id"]}
+
+
 def test_what_people_type_is_as_published(google: World) -> None:
     for event in (
         HumanEvent(start=MORNING, end=MORNING + timedelta(hours=1), title="x", busy=False, attendees=["a@example.com"]),

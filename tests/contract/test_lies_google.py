@@ -182,7 +182,7 @@ def test_lie_34_an_event_is_not_found_right_after_it_was_made(google: World) -> 
     created = google.calendar.create(draft(), key=key)
     with pytest.raises(WriteOutcomeUnknown):  # neither gone nor made again
         google.calendar.create(draft(), key=key)
-    google.emulator._hidden.clear()  # the hour is over
+    google.emulator._calendars._hidden.clear()  # the hour is over
     assert google.calendar.create(draft(), key=key) == created
     assert live(google) == [created.remote_id]
 

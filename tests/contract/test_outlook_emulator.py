@@ -138,6 +138,23 @@ class TestShapes:
             assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{7}", event["start"]["dateTime"])
             assert re.fullmatch(r".+\.\d{7}Z", event["lastModifiedDateTime"])
 
+    def test_series_have_only_fields_and_values_that_graph_has(self, desk: Desk, call: Call) -> None:
+        pattern, bounds = {"type": "daily", "interval": 1}, {"type": "noEnd", "startDate": "2027-03-08"}
+        series = desk.types(raw={"recurrence": {"pattern": pattern, "range": bounds}})
+        window = f"startDateTime={START}&endDateTime={END}"
+        first = call("GET", f"/users/{{user}}/calendarView?{window}").json()["value"][0]
+        call("PATCH", f"/users/{{user}}/events/{first['id']}", json={"subject": "Only this"})
+        paths = (
+            f"calendarView?{window}",
+            f"calendarView/delta?{window}",
+            f"events/{series}/instances?{window}",
+            "events",
+        )
+        rows = [row for path in paths for row in call("GET", f"/users/{{user}}/{path}").json()["value"]]
+        assert {row["type"] for row in rows} == {"seriesMaster", "occurrence", "exception"}
+        for row in rows:
+            jsonschema.validate(row, schema_of(Event))
+
     def test_the_check_bites(self) -> None:
         schema = schema_of(Event)
         for odd in ({"summary": "x"}, {"showAs": "opaque"}, {"start": {"date": "2027-03-08"}}, {"isAllDay": "no"}):

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 from providers.google import payloads as google
 from providers.outlook import payloads as outlook
@@ -32,6 +31,6 @@ def _recorded(vendor: str) -> tuple[dict[str, Any], ...]:
 
 
 VENDORS: Final = (
-    Vendor("outlook", _recorded("outlook"), lambda raw: outlook.parse_change(raw, zone=ZoneInfo(ZONE))),
+    Vendor("outlook", _recorded("outlook"), lambda raw: outlook.parse_change(raw, zone=ZONE)),
     Vendor("google", _recorded("google"), lambda raw: google.parse_change(raw, zone=ZONE)),
 )

@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from zoneinfo import ZoneInfo
 
 from models.agents import Agent, Calendar
 from models.session import transaction
@@ -83,7 +82,7 @@ class Hands:
         rows = [entry.data for entry in self.emulator.store.entries(self.mailbox) if not entry.deleted]
         if isinstance(self.emulator, GoogleEmulator):
             return [google.parse_event(row, zone="UTC") for row in rows]
-        return [outlook.parse_event(row, zone=ZoneInfo("UTC")) for row in rows]
+        return [outlook.parse_event(row, zone="UTC") for row in rows]
 
     def only(self) -> RemoteEvent:
         (event,) = self.events()
