@@ -5,13 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, func
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from models.base import Base
 
 
 class Agent(Base):
-    """A salesperson. ``zone`` (IANA) serves all-day dates, floating times and working hours only."""
+    """A salesperson. ``zone`` (IANA) serves all-day dates, floating times and working hours only.
+
+    ``counts_as_busy`` holds the differences from ``sync.domain.BusyPolicy``.
+    """
 
     __tablename__ = "agents"
     __table_args__ = (
@@ -26,6 +30,7 @@ class Agent(Base):
     zone: Mapped[str]
     buffer_before_minutes: Mapped[int] = mapped_column(default=0, server_default="0")
     buffer_after_minutes: Mapped[int] = mapped_column(default=0, server_default="0")
+    counts_as_busy: Mapped[dict[str, bool]] = mapped_column(JSONB, default=dict, server_default="{}")
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
     calendars: Mapped[list[Calendar]] = relationship(back_populates="agent")

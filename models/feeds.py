@@ -13,7 +13,11 @@ from models.base import Base
 
 
 class Cursor(Base):
-    """A job's own place in one calendar's feed. ``lease`` grows with every claim; only its holder may move the cursor."""
+    """A job's own place in one calendar's feed. ``lease`` grows with every claim; only its holder may move the cursor.
+
+    ``failures`` counts the runs in a row that gave up; the job leaves the calendar alone until ``not_before``. With
+    ``may_lose`` a person has said that the next read may show many events gone.
+    """
 
     __tablename__ = "cursors"
     __table_args__ = (
@@ -28,6 +32,9 @@ class Cursor(Base):
     window_end: Mapped[datetime | None]
     opened_at: Mapped[datetime | None]
     read_at: Mapped[datetime | None]
+    failures: Mapped[int] = mapped_column(default=0, server_default="0")
+    not_before: Mapped[datetime | None]
+    may_lose: Mapped[bool] = mapped_column(default=False, server_default="false")
     lease: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     leased_until: Mapped[datetime | None]
 
@@ -43,6 +50,7 @@ class Sighting(Base):
         CheckConstraint("deleted or (starts_at is not null and ends_at > starts_at)", name="interval"),
         Index("ix_sightings_busy", "calendar_id", "starts_at", "ends_at", postgresql_where="not deleted and blocks"),
         Index("ix_sightings_key", "calendar_id", "key", postgresql_where="key is not null"),
+        Index("ix_sightings_replaces", "calendar_id", "replaces", postgresql_where="replaces is not null"),
     )
 
     calendar_id: Mapped[int] = mapped_column(ForeignKey("calendars.id"), primary_key=True)
@@ -56,6 +64,7 @@ class Sighting(Base):
     title: Mapped[str] = mapped_column(default="", server_default="")
     attendees: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, default=list, server_default="[]")
     key: Mapped[str | None]
+    replaces: Mapped[str | None]
     seen_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
 
 

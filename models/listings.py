@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from models.agents import Agent, Calendar
@@ -27,12 +28,16 @@ class DueCalendar:
     role: str
 
 
-def list_due_calendars(session: Session) -> list[DueCalendar]:
-    """Calendars that are polled and not stopped for a human."""
+def list_due_calendars(session: Session, job: str) -> list[DueCalendar]:
+    """Calendars that this job should read: not stopped for a human, not left alone because they keep failing."""
     rows = session.execute(
         select(Calendar.id, Agent.slug, Calendar.provider, Calendar.role)
         .join(Agent)
-        .where(Calendar.stopped_code.is_(None))
+        .outerjoin(Cursor, and_(Cursor.calendar_id == Calendar.id, Cursor.job == job))
+        .where(
+            Calendar.stopped_code.is_(None),
+            or_(Cursor.not_before.is_(None), Cursor.not_before <= func.clock_timestamp()),
+        )
         .order_by(Calendar.id)
     )
     return [DueCalendar(*row) for row in rows]
@@ -40,7 +45,7 @@ def list_due_calendars(session: Session) -> list[DueCalendar]:
 
 @dataclass(frozen=True, slots=True)
 class CalendarRecord:
-    """A calendar with the time of each job's last complete read."""
+    """A calendar with the time of each job's last complete read, and until when a job leaves it alone for its failures."""
 
     id: int
     agent: str
@@ -50,15 +55,18 @@ class CalendarRecord:
     role: str
     stopped_code: str | None
     read_at: dict[str, datetime]
+    put_off: dict[str, datetime]
     events: int
 
 
 def list_calendars(session: Session) -> list[CalendarRecord]:
-    reads = session.execute(select(Cursor.calendar_id, Cursor.job, Cursor.read_at).where(Cursor.read_at.is_not(None)))
-    by_calendar: dict[int, dict[str, datetime]] = {}
-    for calendar_id, job, read_at in reads:
-        if read_at is not None:
-            by_calendar.setdefault(calendar_id, {})[job] = read_at
+    read_at: defaultdict[int, dict[str, datetime]] = defaultdict(dict)
+    put_off: defaultdict[int, dict[str, datetime]] = defaultdict(dict)
+    for row in session.scalars(select(Cursor)):
+        if row.read_at is not None:
+            read_at[row.calendar_id][row.job] = row.read_at
+        if row.not_before is not None:
+            put_off[row.calendar_id][row.job] = row.not_before
     events = dict(
         session.execute(
             select(Sighting.calendar_id, func.count()).where(~Sighting.deleted).group_by(Sighting.calendar_id)
@@ -74,7 +82,8 @@ def list_calendars(session: Session) -> list[CalendarRecord]:
             remote=calendar.remote,
             role=calendar.role,
             stopped_code=calendar.stopped_code,
-            read_at=by_calendar.get(calendar.id, {}),
+            read_at=read_at[calendar.id],
+            put_off=put_off[calendar.id],
             events=events.get(calendar.id, 0),
         )
         for calendar, agent in rows

@@ -44,9 +44,13 @@ class _Armed:
 
 @dataclass(slots=True)
 class MemoryCalendar:
-    """One calendar: reader, writer and subscriber at once, and the hands of its human (``put``, ``remove``)."""
+    """One calendar: reader, writer and subscriber at once, and the hands of its human (``put``, ``remove``, ``replace``).
+
+    With ``replaces`` a new time is a new event, as booking tools have it.
+    """
 
     name: str
+    replaces: bool = False
     rows: dict[RemoteId, _Row] = field(default_factory=dict)
     burnt: set[WriteKey] = field(default_factory=set)
     unparsed: list[Unparsed] = field(default_factory=list)
@@ -54,6 +58,7 @@ class MemoryCalendar:
     expired_before: int = 0
     subscriptions: dict[str, Subscription] = field(default_factory=dict)
     bodies: dict[RemoteId, str] = field(default_factory=dict)
+    heirs: dict[RemoteId, RemoteId] = field(default_factory=dict)
     _armed: deque[_Armed] = field(default_factory=deque)
     _seq: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     _last: int = 0
@@ -88,8 +93,10 @@ class MemoryCalendar:
         row_id = RemoteId(remote_id or f"{self.name}-{next(self._seq)}")
         known = self.rows.get(row_id)
         seq = next(self._seq)
-        kept_key = known.state.key if known and isinstance(known.state, RemoteEvent) else key
+        before = known.state if known and isinstance(known.state, RemoteEvent) else None
+        kept_key = before.key if before else key
         event = RemoteEvent(row_id, f'"{seq}"', self._at(seq), interval, blocks=blocks, title=title, key=kept_key)
+        event = replace(event, replaces=before.replaces if before else None)
         self._store(seq, event, created_by=known.created_by if known else created_by)
         return event
 
@@ -99,7 +106,17 @@ class MemoryCalendar:
         state = self.rows[remote_id].state
         if isinstance(state, RemoteEvent) and state.key:
             self.burnt.add(state.key)
-        self._store(seq, Removal(remote_id, self._at(seq)), created_by=self.rows[remote_id].created_by)
+        self._store(seq, Removal(remote_id, self._at(seq), state.replaces), created_by=self.rows[remote_id].created_by)
+
+    def replace(self, remote_id: RemoteId, interval: Interval, *, created_by: str = "human") -> RemoteEvent:
+        """Put an event with another id in the place of this one."""
+        before = self.rows[remote_id].state
+        title, blocks = (before.title, before.blocks) if isinstance(before, RemoteEvent) else ("", True)
+        event = replace(self.put(interval, title, blocks=blocks, created_by=created_by), replaces=remote_id)
+        self._store(self.rows[event.remote_id].seq, event, created_by=created_by)
+        self.heirs[remote_id] = event.remote_id
+        self.remove(remote_id)
+        return event
 
     def expire(self) -> None:
         """Make every cursor handed out so far worthless."""
@@ -131,7 +148,10 @@ class MemoryCalendar:
     def find_event(self, remote_id: RemoteId) -> RemoteEvent | None:
         self._called("find_event")
         row = self.rows.get(remote_id)
-        return row.state if row is not None and isinstance(row.state, RemoteEvent) else None
+        if row is not None and isinstance(row.state, RemoteEvent):
+            return row.state
+        heir = self.heirs.get(remote_id)
+        return self.find_event(heir) if heir is not None else None
 
     def find_by_key(self, key: WriteKey) -> RemoteEvent | None:
         self._called("find_by_key")
@@ -150,8 +170,11 @@ class MemoryCalendar:
 
     def update(self, remote_id: RemoteId, draft: EventDraft, *, version: str) -> RemoteEvent:
         self._called("update")
-        self._expect(remote_id, version)
-        event = self.put(draft.interval, draft.title, remote_id=remote_id, blocks=draft.blocks)
+        now = self._expect(remote_id, version)
+        if self.replaces and now.interval != draft.interval:
+            event = self.replace(remote_id, draft.interval, created_by="api")
+        else:
+            event = self.put(draft.interval, draft.title, remote_id=remote_id, blocks=draft.blocks)
         said = self.bodies.get(remote_id, "")
         body = draft.noted(said)
         self.bodies[remote_id] = said if body is None else body
@@ -189,12 +212,13 @@ class MemoryCalendar:
         made = (row.state for row in list(self.rows.values()) if row.created_by == "api")
         return next((event for event in made if isinstance(event, RemoteEvent) and event.key == key), None)
 
-    def _expect(self, remote_id: RemoteId, version: str) -> None:
+    def _expect(self, remote_id: RemoteId, version: str) -> RemoteEvent:
         row = self.rows.get(remote_id)
         if row is None or isinstance(row.state, Removal):
             raise NotFound(remote_id)
         if row.state.version != version:
             raise StaleVersion(remote_id)
+        return row.state
 
     def _store(self, seq: int, state: RemoteEvent | Removal, *, created_by: str) -> None:
         self.rows[state.remote_id] = _Row(seq, state, created_by)

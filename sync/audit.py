@@ -77,6 +77,7 @@ def compare(bookings: Collection[Booking], calendars: Sequence[Shown], *, judged
     """
     masters = [shown for shown in calendars if shown.calendar.role is Role.MASTER]
     mirrors = [shown for shown in calendars if shown.calendar.role is Role.MIRROR]
+    sources = [shown for shown in calendars if shown.calendar.role is Role.SOURCE]
     pairs = [(shown, pair) for shown in masters for pair in _overlaps(shown, bookings)]
     copies = {shown.calendar.id: list(_unknown_copies(shown, bookings)) for shown in calendars}
     return Drift(
@@ -85,11 +86,12 @@ def compare(bookings: Collection[Booking], calendars: Sequence[Shown], *, judged
         lost=(
             *(finding for shown in masters for finding in _not_carried(shown, bookings)),
             *(finding for shown in masters for finding in _unnoticed(shown, bookings)),
-            *(finding for shown in mirrors for finding in _unnoticed(shown, bookings, judged=judged)),
+            *(finding for shown in [*mirrors, *sources] for finding in _unnoticed(shown, bookings, judged=judged)),
         ),
         mirrors_out_of_step=(
             *(finding for shown in mirrors for finding in _not_carried(shown, bookings)),
-            *(finding for shown in mirrors for finding in _still_busy(shown, bookings, judged=judged)),
+            *(finding for shown in sources for finding in _not_carried(shown, _from(shown, bookings))),
+            *(finding for shown in [*mirrors, *sources] for finding in _still_busy(shown, bookings, judged=judged)),
             *(finding for shown in mirrors for finding in copies[shown.calendar.id]),
         ),
         strays=tuple(finding for shown in masters for finding in copies[shown.calendar.id]),
@@ -178,6 +180,11 @@ def _not_carried(shown: Shown, bookings: Iterable[Booking]) -> Iterator[Finding]
         elif event.interval != booking.interval or not event.blocks:
             what = "elsewhere" if event.blocks else "free"
             yield Finding(what, shown.calendar.id, booking.interval, (booking.id,), (event.remote_id,))
+
+
+def _from(shown: Shown, bookings: Iterable[Booking]) -> list[Booking]:
+    """The bookings that this source has an event for: it shows those, and need not show any other."""
+    return [booking for booking in bookings if shown.calendar.id in booking.events]
 
 
 def _unknown_copies(shown: Shown, bookings: Iterable[Booking]) -> Iterator[Finding]:

@@ -21,8 +21,16 @@ from sync.domain import (
     Removal,
 )
 
-BRAKE_SHARE = 0.2
-BRAKE_AT_LEAST = 5
+
+@dataclass(frozen=True, slots=True)
+class Brake:
+    """When so much vanished that a broken read is likelier than a person (P13): ``at_least`` events, and this share."""
+
+    share: float = 0.2
+    at_least: int = 5
+
+    def stops(self, *, gone: int, of: int) -> bool:
+        return gone >= max(self.at_least, math.ceil(self.share * of))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +45,7 @@ class Seen:
     deleted: bool
     title: str = ""
     attendees: tuple[Attendee, ...] = ()
+    replaces: RemoteId | None = None
 
     @property
     def wants_time(self) -> bool:
@@ -67,6 +76,7 @@ class Known:
     ``agreed`` by remote id; ``ours`` are ids of events that writes of ours made; ``strays`` are those whose write came to
     nothing, so that the event must go; ``ended`` are those that once carried an appointment, with the vendor's time of
     their last state. ``answers`` tells whether the calendar's owner is told of a refusal in the event itself.
+    ``replaced`` are those that a live event has taken over from; it inherits what was agreed about them.
     """
 
     agreed: Mapping[RemoteId, Agreed]
@@ -74,6 +84,7 @@ class Known:
     strays: AbstractSet[RemoteId]
     ended: Mapping[RemoteId, datetime] = field(default_factory=dict)
     answers: bool = True
+    replaced: AbstractSet[RemoteId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +126,6 @@ def live_in(stored: Iterable[Seen], *, window: Interval) -> list[Seen]:
     return [seen for seen in stored if not seen.deleted and seen.interval and seen.interval.overlaps(window)]
 
 
-def is_mass_change(*, missing: int, of: int) -> bool:
-    """Whether so much vanished that a broken read is likelier than a person (P13)."""
-    return missing >= max(BRAKE_AT_LEAST, math.ceil(BRAKE_SHARE * of))
-
-
 def plan_proposals(
     job: Job, batch: Iterable[Seen], known: Known, *, calendar_id: CalendarId, now: datetime
 ) -> list[Wish]:
@@ -152,7 +158,7 @@ def _is_back(seen: Seen, known: Known) -> bool:
 def _plan_cancelled(seen: Seen, known: Known, *, now: datetime) -> Kind | None:  # noqa: ARG001 - one shape for all three
     """A known event that is deleted, or no longer takes time."""
     agreed = known.agreed.get(seen.remote_id)
-    if agreed is None or not (agreed.linked or agreed.open):
+    if agreed is None or not (agreed.linked or agreed.open) or seen.remote_id in known.replaced:
         return None
     if seen.deleted:
         return Kind.CANCEL

@@ -6,7 +6,6 @@ another. What was read, the proposals that follow and the cursor's move are one 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -19,25 +18,15 @@ from models.feeds import Cursor, Sighting
 from models.queries import list_linked_after
 from models.session import Sessions, database_now, lock_calendar, transaction
 from sync.boundaries import Boundary, cross
-from sync.changes import Wish, is_mass_change, is_newer, last_of_each, live_in, plan_proposals
-from sync.domain import (
-    CalendarId,
-    CalendarRef,
-    ChangeSet,
-    Interval,
-    Job,
-    ProposalId,
-    RemoteEvent,
-    RemoteId,
-    Removal,
-    Unparsed,
-)
-from sync.errors import Contention, CursorExpired, MassChange, NotFound, ProviderUnavailable
+from sync.changes import Brake, Wish, is_newer, plan_proposals
+from sync.domain import CalendarId, Interval, Job, ProposalId
+from sync.errors import Contention, NotFound
 from sync.failures import resolve_alert
 from sync.intake import insert_wish
 from sync.known import load_known
-from sync.ports import CalendarReader, Calendars
+from sync.ports import Calendars
 from sync.quarantine import quarantine
+from sync.reading import Claim, Read, list_sightings, read_calendar
 from sync.records import calendar_ref, seen_of, store_sighting
 
 LEASE_SECONDS = 120  # longer than the slowest read that the transport's timeouts and page caps allow in practice
@@ -78,37 +67,16 @@ class Report:
         return f"{kind} of {self.read}, {len(self.proposals)} proposed{odd}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Claim:
-    job: Job
-    ref: CalendarRef
-    agent_id: int
-    lease: int
-    cursor: str | None
-    window: Interval
-    opened_at: datetime
-    now: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """A complete read, made certain: removals and revivals that looked odd were asked for by id."""
-
-    changes: dict[RemoteId, RemoteEvent | Removal]
-    unparsed: tuple[Unparsed, ...]
-    cursor: str
-    full: bool
-    window: Interval
-    opened_at: datetime
-
-
 class Detector:
     """Runs jobs. Holds no state between runs."""
 
-    def __init__(self, sessions: Sessions, calendars: Calendars, *, horizon: Horizon | None = None) -> None:
+    def __init__(
+        self, sessions: Sessions, calendars: Calendars, *, horizon: Horizon | None = None, brake: Brake | None = None
+    ) -> None:
         self._sessions = sessions
         self._calendars = calendars
         self._horizon = horizon or Horizon()
+        self._brake = brake or Brake()
 
     def run(self, job: Job, calendar_id: CalendarId) -> Report:
         """Read, store, propose, move the cursor.
@@ -143,7 +111,7 @@ class Detector:
             session.rollback()
         return Report(job, calendar_id, None, len(read.changes), read.full, len(read.unparsed), tuple(wishes))
 
-    def _look(self, session: Session, job: Job, calendar_id: CalendarId) -> _Claim:
+    def _look(self, session: Session, job: Job, calendar_id: CalendarId) -> Claim:
         found = session.execute(select(Calendar, Agent).join(Agent).where(Calendar.id == calendar_id)).one_or_none()
         if found is None:
             message = f"no calendar {calendar_id}"
@@ -151,7 +119,10 @@ class Detector:
         calendar, agent = found
         row = session.get(Cursor, (calendar_id, job.value))
         now = database_now(session)
-        claim = _Claim(job, calendar_ref(calendar, agent), agent.id, 0, None, self._horizon.window(now), now, now)
+        may_lose = row is not None and row.may_lose
+        claim = Claim(
+            job, calendar_ref(calendar, agent), agent.id, 0, None, self._horizon.window(now), now, now, may_lose
+        )
         if row is None or row.value is None or row.opened_at is None or now - row.opened_at > self._horizon.reopen:
             return claim
         if row.window_start is None or row.window_end is None:
@@ -160,7 +131,7 @@ class Detector:
             claim, cursor=row.value, window=Interval(row.window_start, row.window_end), opened_at=row.opened_at
         )
 
-    def _claim(self, job: Job, calendar_id: CalendarId) -> _Claim | Report:
+    def _claim(self, job: Job, calendar_id: CalendarId) -> Claim | Report:
         with transaction(self._sessions) as session:
             claim = self._look(session, job, calendar_id)
             stopped = session.scalar(select(Calendar.stopped_code).where(Calendar.id == calendar_id))
@@ -179,51 +150,18 @@ class Detector:
             row.leased_until = claim.now + timedelta(seconds=LEASE_SECONDS)
             return replace(claim, lease=row.lease)
 
-    def _release(self, claim: _Claim) -> None:
+    def _release(self, claim: Claim) -> None:
         with transaction(self._sessions) as session:
             row = session.get(Cursor, (claim.ref.id, claim.job.value), with_for_update=True)
             if row is not None and row.lease == claim.lease:
                 row.leased_until = None
 
-    def _read(self, claim: _Claim) -> _Read:
+    def _read(self, claim: Claim) -> Read:
+        fresh = self._horizon.window(claim.now)
         reader = self._calendars.reader(claim.ref)
-        try:
-            found = reader.read_changes(claim.cursor, window=claim.window)
-            window, opened_at = claim.window, claim.opened_at
-        except CursorExpired as error:
-            if claim.cursor is None:
-                raise ProviderUnavailable("a full read was answered with an expired cursor") from error
-            window, opened_at = self._horizon.window(claim.now), claim.now
-            found = reader.read_changes(None, window=window)
-        changes = self._make_certain(claim, reader, found, window=window)
-        unparsed = tuple(change for change in found.changes if isinstance(change, Unparsed))
-        return _Read(changes, unparsed, found.cursor, found.full, window, opened_at)
+        return read_calendar(self._sessions, reader, claim, fresh_window=fresh, brake=self._brake)
 
-    def _make_certain(
-        self, claim: _Claim, reader: CalendarReader, found: ChangeSet, *, window: Interval
-    ) -> dict[RemoteId, RemoteEvent | Removal]:
-        """Ask by id about what a read alone does not prove: a tombstone come to life, an event missing from a full read."""
-        changes = last_of_each(found.changes)
-        with transaction(self._sessions) as session:
-            stored = [seen_of(row) for row in _sightings(session, claim.ref.id, None if found.full else changes)]
-        for seen in stored:
-            change = changes.get(seen.remote_id)
-            if seen.deleted and isinstance(change, RemoteEvent):
-                changes[seen.remote_id] = reader.find_event(seen.remote_id) or Removal(seen.remote_id, seen.updated)
-        if found.full:
-            quarantined = {
-                RemoteId(change.remote_id)
-                for change in found.changes
-                if isinstance(change, Unparsed) and change.remote_id
-            }
-            expected = live_in(stored, window=window)
-            missing = [seen for seen in expected if seen.remote_id not in changes.keys() | quarantined]
-            _brake(missing=len(missing), of=len(expected))
-            for seen in missing:
-                changes[seen.remote_id] = reader.find_event(seen.remote_id) or Removal(seen.remote_id)
-        return changes
-
-    def _store(self, claim: _Claim, read: _Read) -> Report:
+    def _store(self, claim: Claim, read: Read) -> Report:
         with transaction(self._sessions) as session:
             row = session.get(Cursor, (claim.ref.id, claim.job.value), with_for_update=True)
             if row is None or row.lease != claim.lease:
@@ -233,6 +171,7 @@ class Detector:
             cross(Boundary.JOB_STORING)
             inserted = [insert_wish(session, wish, ref=claim.ref, agent_id=claim.agent_id) for wish in wishes]
             row.value, row.leased_until, row.read_at = read.cursor, None, claim.now
+            row.failures, row.not_before, row.may_lose = 0, None, False
             row.window_start, row.window_end, row.opened_at = read.window.start, read.window.end, read.opened_at
             resolve_alert(session, f"{claim.job}:{claim.ref.id}")
             session.flush()
@@ -243,11 +182,11 @@ class Detector:
         numbers = (len(read.changes), read.full, len(read.unparsed))
         return Report(claim.job, claim.ref.id, None, *numbers, tuple(wishes), proposals, about)
 
-    def _merge(self, session: Session, claim: _Claim, read: _Read) -> list[Wish]:
+    def _merge(self, session: Session, claim: Claim, read: Read) -> list[Wish]:
         """Store the newest states and the unreadable records; the answer is what this job proposes about them."""
         lock_calendar(session, claim.ref.id)
         quarantine(session, claim.ref.id, read.unparsed)
-        rows = {row.remote_id: row for row in _sightings(session, claim.ref.id, read.changes)}
+        rows = {row.remote_id: row for row in list_sightings(session, claim.ref.id, read.changes)}
         for remote_id, change in read.changes.items():
             row = rows.get(remote_id)
             if row is None or is_newer(change, seen_of(row)):
@@ -258,7 +197,7 @@ class Detector:
         return plan_proposals(claim.job, batch, known, calendar_id=claim.ref.id, now=claim.now)
 
 
-def _unshown(session: Session, claim: _Claim, read: _Read) -> list[Sighting]:
+def _unshown(session: Session, claim: Claim, read: Read) -> list[Sighting]:
     """What a full read cannot show, and another job's may have found first: events that are gone or left the window."""
     if not read.full:
         return []
@@ -268,16 +207,3 @@ def _unshown(session: Session, claim: _Claim, read: _Read) -> list[Sighting]:
         or_(Sighting.ends_at > read.window.start, Sighting.remote_id.in_(linked)),
     )
     return [row for row in session.scalars(query) if row.remote_id not in read.changes]
-
-
-def _sightings(session: Session, calendar_id: CalendarId, ids: Iterable[RemoteId] | None) -> list[Sighting]:
-    query = select(Sighting).where(Sighting.calendar_id == calendar_id)
-    if ids is not None:
-        query = query.where(Sighting.remote_id.in_(list(ids)))
-    return list(session.scalars(query))
-
-
-def _brake(*, missing: int, of: int) -> None:
-    if is_mass_change(missing=missing, of=of):
-        message = f"a full read shows {missing} of {of} known events gone"
-        raise MassChange(message)

@@ -192,15 +192,19 @@ class RemoteEvent:
 class Removal:
     """The vendor says that this event is deleted or cancelled. ``updated`` is None where the vendor does not say when.
 
+    ``replaces`` as with ``RemoteEvent``: a chain of events that took over from one another must not break at one that ended.
+
     Raises:
-        Malformed: the id is none that can be stored.
+        Malformed: an id is none that can be stored.
     """
 
     remote_id: RemoteId
     updated: datetime | None = None
+    replaces: RemoteId | None = None
 
     def __post_init__(self) -> None:
         _require_name(self.remote_id, field="remote_id")
+        _require_name(self.replaces or "", field="replaces")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ from sync.changes import Agreed, Known, Seen
 from sync.domain import CalendarId, Interval, RemoteId
 from sync.records import load_attendees
 
+LONGEST_CHAIN = 50  # of events that replace one another; a vendor may tell of a circle
+
 
 def load_known(session: Session, calendar_id: CalendarId, batch: Sequence[Seen]) -> Known:
     """Links win over proposals as the record of what was last agreed."""
@@ -25,15 +27,47 @@ def load_known(session: Session, calendar_id: CalendarId, batch: Sequence[Seen])
     agreed = {
         remote_id: _agreed_by_proposal(row, judged=row.id not in overtaken) for remote_id, row in proposals.items()
     }
-    for link in list_links(session, calendar_id, ids):
-        row = proposals.get(RemoteId(link.remote_id))
-        agreed[RemoteId(link.remote_id)] = _agreed_by_link(link, row)
+    heirs = _heirs(session, calendar_id, batch)
+    for link in list_links(session, calendar_id, [*ids, *heirs]):
+        remote_id = heirs.get(RemoteId(link.remote_id), RemoteId(link.remote_id))
+        agreed[remote_id] = _agreed_by_link(link, proposals.get(remote_id))
     links = list_linked_ids(session, calendar_id, ids)
     ended = {RemoteId(remote_id): updated for remote_id, updated in links.items() if updated is not None}
     linked = {RemoteId(remote_id) for remote_id in links}
     made, strays = _by_key(session, calendar_id, ids)
     answers = session.scalar(select(Calendar.on_refusal).where(Calendar.id == calendar_id)) != "leave"
-    return Known(agreed=agreed, ours=linked | made, strays=strays - linked, ended=ended, answers=answers)
+    return Known(
+        agreed=agreed,
+        ours=linked | made,
+        strays=strays - linked,
+        ended=ended,
+        answers=answers,
+        replaced=_replaced(session, calendar_id, ids, hops=LONGEST_CHAIN),
+    )
+
+
+def _heirs(session: Session, calendar_id: CalendarId, batch: Sequence[Seen]) -> dict[RemoteId, RemoteId]:
+    """Which event of the batch has taken over from which one, at once or through others in between."""
+    heirs: dict[RemoteId, RemoteId] = {}
+    for seen in batch:
+        before = seen.replaces
+        while before is not None and before not in heirs and not seen.deleted:
+            heirs[before] = seen.remote_id
+            row = session.get(Sighting, (calendar_id, before))
+            before = RemoteId(row.replaces) if row is not None and row.replaces else None
+    return heirs
+
+
+def _replaced(session: Session, calendar_id: CalendarId, ids: Sequence[RemoteId], *, hops: int) -> set[RemoteId]:
+    """Those that live on in another event."""
+    rows = session.execute(
+        select(Sighting.replaces, Sighting.remote_id, Sighting.deleted).where(
+            Sighting.calendar_id == calendar_id, Sighting.replaces.is_not(None), Sighting.replaces.in_(ids)
+        )
+    ).all()
+    ended = [RemoteId(heir) for _, heir, deleted in rows if deleted]
+    later = _replaced(session, calendar_id, ended, hops=hops - 1) if ended and hops else set()
+    return {RemoteId(before) for before, heir, deleted in rows if before and (not deleted or heir in later)}
 
 
 def _last_proposals(session: Session, calendar_id: CalendarId, ids: Sequence[RemoteId]) -> dict[RemoteId, Proposal]:

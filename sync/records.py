@@ -13,7 +13,7 @@ from models.agents import Agent, Calendar
 from models.feeds import Sighting
 from sync.changes import Seen
 from sync.conflicts import Buffers
-from sync.domain import Attendee, CalendarId, CalendarRef, Interval, RemoteEvent, RemoteId, Removal, Role
+from sync.domain import Attendee, BusyPolicy, CalendarId, CalendarRef, Interval, RemoteEvent, RemoteId, Removal, Role
 
 
 def calendar_ref(calendar: Calendar, agent: Agent) -> CalendarRef:
@@ -24,6 +24,7 @@ def calendar_ref(calendar: Calendar, agent: Agent) -> CalendarRef:
         remote=calendar.remote,
         role=Role(calendar.role),
         zone=agent.zone,
+        busy=BusyPolicy(**agent.counts_as_busy),
     )
 
 
@@ -55,6 +56,7 @@ def seen_of(row: Sighting) -> Seen:
         deleted=row.deleted,
         title=row.title,
         attendees=load_attendees(row.attendees),
+        replaces=RemoteId(row.replaces) if row.replaces else None,
     )
 
 
@@ -65,6 +67,7 @@ def store_sighting(
     if row is None:
         row = Sighting(calendar_id=calendar_id, remote_id=change.remote_id)
         session.add(row)
+    row.replaces = change.replaces or row.replaces
     if isinstance(change, Removal):
         row.deleted, row.blocks = True, False
         row.updated = change.updated or row.updated

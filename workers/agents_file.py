@@ -40,6 +40,17 @@ class CalendarEntry(BaseModel):
     shows: Literal["title", "busy"] = "title"
 
 
+class BusyEntry(BaseModel):
+    """What counts as busy where people differ; what is left out is as ``sync.domain.BusyPolicy`` has it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    tentative: bool | None = None
+    unanswered: bool | None = None
+    working_elsewhere: bool | None = None
+    focus_time: bool | None = None
+
+
 class AgentEntry(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -47,6 +58,7 @@ class AgentEntry(BaseModel):
     zone: Annotated[str, AfterValidator(_known_zone)]
     buffer_before_minutes: int = Field(default=0, ge=0, le=1440)
     buffer_after_minutes: int = Field(default=0, ge=0, le=1440)
+    counts_as_busy: BusyEntry = BusyEntry()
     calendars: list[CalendarEntry] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -136,6 +148,7 @@ def _store_agent(session: Session, entry: AgentEntry) -> bool:
         session.add(agent)
     agent.zone = entry.zone
     agent.buffer_before_minutes, agent.buffer_after_minutes = entry.buffer_before_minutes, entry.buffer_after_minutes
+    agent.counts_as_busy = entry.counts_as_busy.model_dump(exclude_none=True)
     session.flush()
     for calendar in entry.calendars:
         _store_calendar(session, agent, calendar)

@@ -12,7 +12,7 @@ from workers.jobs import fan_out, run_calendar
 @app.task(name="CancellationSync", time_limit=None, soft_time_limit=None)
 def sync_all() -> str:
     """Beat's entry: one subtask per due calendar."""
-    return fan_out(sync_calendar, every=settings().cancel_every)
+    return fan_out(sync_calendar, Job.CANCEL, every=settings().cancel_every)
 
 
 @app.task(name="CancellationSync.calendar", bind=True, max_retries=None, time_limit=None, soft_time_limit=None)

@@ -17,26 +17,22 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from models import history, listings, queries
-from models.agents import Agent, Calendar
+from models.agents import Agent
 from models.migrate import upgrade
 from models.session import database_now, make_engine, transaction
-from sync.domain import CalendarId
 from sync.errors import NotFound, WatertightError
-from sync.failures import resolve_alert
-from workers import observability
 from workers.agents_file import read_agents, store_agents
+from workers.cli_calendars import calendars, doctor, sync
 from workers.embedded import EmbeddedError
 from workers.emulate import PROVIDERS, serve
-from workers.listing import AsJson, read_instant, show, show_calendars, show_past, show_story
-from workers.manual import JobName, run_by_hand
-from workers.settings import Settings, SettingsError, load
+from workers.listing import AsJson, read_instant, show, show_past, show_story
+from workers.settings import SettingsError, load
 from workers.supervisor import NotReady
-from workers.wiring import Runtime, build
+from workers.terminal import line, read_calendars, runtime
 
 EXPECTED = (SettingsError, EmbeddedError, NotReady, WatertightError, ValueError)
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 BIGGEST = 2**63 - 1  # of a bigint
-BIGGEST_CALENDAR = 2**31 - 1
 
 app = typer.Typer(
     name="watertight",
@@ -46,7 +42,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 agents = typer.Typer(help="Who has which calendars.", no_args_is_help=True)
-calendars = typer.Typer(help="The calendars and how fresh our picture of them is.", no_args_is_help=True)
 failures = typer.Typer(help="Runs that gave up (dead letters).", no_args_is_help=True)
 alerts = typer.Typer(help="What somebody must know.", no_args_is_help=True)
 schedule = typer.Typer(help="When beat runs what.", no_args_is_help=True)
@@ -58,6 +53,8 @@ for name, group in (
     ("schedule", schedule),
 ):
     app.add_typer(group, name=name)
+app.command()(sync)
+app.command()(doctor)
 
 
 def main() -> None:
@@ -78,12 +75,12 @@ def up() -> None:
     from workers.up import running  # noqa: PLC0415 - `watertight --help` should not load the whole stack
 
     settings = load()
-    with _stoppable(), running(settings, log=_line) as run:
-        _line("watertight", f"web     {run.web}")
-        _line("watertight", f"flower  {run.flower}")
+    with _stoppable(), running(settings, log=line) as run:
+        line("watertight", f"web     {run.web}")
+        line("watertight", f"flower  {run.flower}")
         for provider, url in run.emulators.items():
-            _line("watertight", f"{provider:<7} {url} (emulated)")
-        _line("watertight", "ready; Ctrl-C stops everything")
+            line("watertight", f"{provider:<7} {url} (emulated)")
+        line("watertight", "ready; Ctrl-C stops everything")
         while True:
             run.keep()
             time.sleep(1)
@@ -113,7 +110,7 @@ def emulate(
         raise typer.BadParameter(
             f"unknown provider {provider!r}: known are {', '.join(PROVIDERS)}", param_hint="PROVIDER"
         )
-    serve(provider, port=port, journal=journal, announce=lambda url: _line(provider, url))
+    serve(provider, port=port, journal=journal, announce=lambda url: line(provider, url))
 
 
 @app.command()
@@ -122,7 +119,7 @@ def migrate() -> None:
     engine = make_engine(load().owner_database())
     upgrade(engine)
     engine.dispose()
-    _line("watertight", "the database is up to date")
+    line("watertight", "the database is up to date")
 
 
 @agents.command("import")
@@ -131,61 +128,20 @@ def import_agents(
 ) -> None:
     """Add agents and their calendars, or update them; all or nothing."""
     entries = read_agents(file)
-    added, updated = store_agents(_runtime().sessions, entries)
-    _line("watertight", f"{added} agents added, {updated} updated")
+    added, updated = store_agents(runtime().sessions, entries)
+    line("watertight", f"{added} agents added, {updated} updated")
 
 
 @agents.command("list")
 def list_agents(json: AsJson = False) -> None:  # noqa: FBT002 - a command-line flag
     """Every agent with zone and calendars."""
     rows: dict[str, dict[str, object]] = {}
-    for calendar in _calendars():
+    for calendar in read_calendars():
         row = rows.setdefault(calendar.agent, {"agent": calendar.agent, "zone": calendar.zone, "calendars": []})
         names = row["calendars"]
         if isinstance(names, list):
             names.append(f"{calendar.provider} {calendar.role}")
     show(list(rows.values()), as_json=json)
-
-
-@calendars.command("list")
-def list_calendars(json: AsJson = False) -> None:  # noqa: FBT002 - a command-line flag
-    """Every calendar with its events and the time of each job's last complete read."""
-    show_calendars(_calendars(), as_json=json)
-
-
-@calendars.command()
-def release(
-    calendar_id: Annotated[int, typer.Argument(metavar="ID", min=1, max=BIGGEST_CALENDAR, help="See calendars list.")],
-) -> None:
-    """Let the jobs go on with a calendar that was stopped for a human."""
-    with transaction(_runtime().sessions) as session:
-        calendar = session.get(Calendar, calendar_id, with_for_update=True)
-        if calendar is None:
-            raise NotFound(f"no calendar {calendar_id}")
-        calendar.stopped_code = None
-        resolve_alert(session, f"stopped:{calendar_id}")
-    _line("watertight", f"calendar {calendar_id} is released")
-
-
-@app.command()
-def sync(
-    job: Annotated[JobName, typer.Argument(metavar="JOB", help=f"One of: {', '.join(JobName)}.")],
-    calendar: Annotated[int | None, typer.Option(metavar="ID", help="Only this one; see calendars list.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what it would propose; write nothing.")] = False,  # noqa: FBT002
-    json: AsJson = False,  # noqa: FBT002 - a command-line flag
-) -> None:
-    """Run one job by hand, now, in this process."""
-    runtime = _runtime()
-    chosen = [CalendarId(row.id) for row in _calendars() if calendar in {None, row.id}]
-    if not chosen:
-        message = (
-            f"no calendar {calendar}" if calendar is not None else "no calendars yet: watertight agents import FILE"
-        )
-        raise NotFound(message)
-    rows = run_by_hand(runtime, job, chosen, preview=dry_run)
-    show(rows, as_json=json)
-    if any(row["error"] for row in rows):
-        raise typer.Exit(1)
 
 
 @app.command()
@@ -194,7 +150,7 @@ def explain(
     json: AsJson = False,  # noqa: FBT002 - a command-line flag
 ) -> None:
     """Why a proposal was decided as it was: what was read, when, and what was in the way."""
-    with transaction(_runtime().sessions) as session:
+    with transaction(runtime().sessions) as session:
         story = queries.find_proposal(session, proposal)
         changes = history.list_changes(session, f"proposal:{proposal}", f"hold:{proposal}")
     if story is None:
@@ -211,7 +167,7 @@ def show_history(
     json: AsJson = False,  # noqa: FBT002 - a command-line flag
 ) -> None:
     """An agent's calendar as the ledger had it at a past instant, rebuilt from the log of changes."""
-    with transaction(_runtime().sessions) as session:
+    with transaction(runtime().sessions) as session:
         agent_id = session.scalar(select(Agent.id).where(Agent.slug == agent))
         if agent_id is None:
             raise NotFound(f"no agent {agent!r}")
@@ -223,39 +179,22 @@ def show_history(
 @failures.command("list")
 def list_failures(json: AsJson = False) -> None:  # noqa: FBT002 - a command-line flag
     """Open dead letters, newest first."""
-    with transaction(_runtime().sessions) as session:
+    with transaction(runtime().sessions) as session:
         show(listings.list_dead_letters(session), as_json=json)
 
 
 @alerts.command("list")
 def list_alerts(json: AsJson = False) -> None:  # noqa: FBT002 - a command-line flag
     """Open alerts, newest first."""
-    with transaction(_runtime().sessions) as session:
+    with transaction(runtime().sessions) as session:
         show(listings.list_alerts(session), as_json=json)
 
 
 @schedule.command("list")
 def list_schedule(json: AsJson = False) -> None:  # noqa: FBT002 - a command-line flag
     """Every beat entry with its period and next run."""
-    with transaction(_runtime().sessions) as session:
+    with transaction(runtime().sessions) as session:
         show(listings.list_schedule(session), as_json=json)
-
-
-def _runtime(settings: Settings | None = None) -> Runtime:
-    settings = settings or load()
-    observability.configure("WARNING")
-    return build(settings)
-
-
-def _calendars() -> list[listings.CalendarRecord]:
-    with transaction(_runtime().sessions) as session:
-        return listings.list_calendars(session)
-
-
-def _line(name: str, line: str) -> None:
-    """One stream, each line with its process's name."""
-    sys.stdout.write(f"{name:<18} {line}\n")
-    sys.stdout.flush()
 
 
 def _fail(sentence: str) -> NoReturn:
@@ -293,7 +232,7 @@ def _stoppable() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        _line("watertight", "stopped")
+        line("watertight", "stopped")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,17 @@ def _google(journal: Path | None) -> Emulator:
     return GoogleEmulator(journal=journal)
 
 
-LOADERS: Final[dict[str, Callable[[Path | None], Emulator]]] = {"outlook": _outlook, "google": _google}
+def _webform(journal: Path | None) -> Emulator:
+    from providers.webform.emulator import WebformEmulator  # noqa: PLC0415  one process loads one emulator
+
+    return WebformEmulator(journal=journal)
+
+
+LOADERS: Final[dict[str, Callable[[Path | None], Emulator]]] = {
+    "outlook": _outlook,
+    "google": _google,
+    "webform": _webform,
+}
 PROVIDERS: tuple[str, ...] = tuple(LOADERS)
 
 

@@ -13,6 +13,7 @@ from sync.detect import Report
 from sync.domain import CalendarId, Job
 from sync.errors import NeedsHuman, WatertightError
 from sync.failures import open_alert
+from sync.patience import put_off
 from sync.retry import RetryIn, RetryPolicy
 from workers.app import runtime
 from workers.nudge import nudge
@@ -24,10 +25,10 @@ SPREAD = 0.5  # of the period: fan-out is spread, not fired at once
 log = structlog.get_logger(__name__)
 
 
-def fan_out(subtask: Any, *, every: float) -> str:  # noqa: ANN401 - Celery has no types
+def fan_out(subtask: Any, job: Job, *, every: float) -> str:  # noqa: ANN401 - Celery has no types
     """One task per due calendar, spread over half of the period ``every`` (seconds) and void after it."""
     with transaction(runtime().sessions) as session:
-        due = list_due_calendars(session)
+        due = list_due_calendars(session, job.value)
     for position, calendar in enumerate(due):
         subtask.apply_async(
             args=[calendar.id],
@@ -53,6 +54,8 @@ def run_calendar(task: Any, job: Job, calendar_id: int) -> str:  # noqa: ANN401 
             raise task.retry(exc=error, countdown=decision.seconds) from error
         if isinstance(error, NeedsHuman):
             _stop(calendar_id, job, error)
+        else:
+            _put_off(calendar_id, job, error)
         raise
     _nudge(report)
     return report.sentence()
@@ -60,6 +63,13 @@ def run_calendar(task: Any, job: Job, calendar_id: int) -> str:  # noqa: ANN401 
 
 def _nudge(report: Report) -> None:
     nudge((f"proposal:{proposal}" for proposal in report.proposals), about=report.about)
+
+
+def _put_off(calendar_id: int, job: Job, error: WatertightError) -> None:
+    """The job leaves this calendar alone for a while; the others go on, and so does this job elsewhere (P9)."""
+    with transaction(runtime().sessions) as session:
+        seconds = put_off(session, job, CalendarId(calendar_id), error, rand=rand())
+    log.warning("calendar.put_off", calendar_id=calendar_id, job=job.value, code=error.code, seconds=round(seconds))
 
 
 def _stop(calendar_id: int, job: Job, error: NeedsHuman) -> None:

@@ -57,11 +57,17 @@ def show_calendars(found: Sequence[CalendarRecord], *, as_json: bool) -> None:
             "remote": calendar.remote,
             "events": calendar.events,
             **{f"{job} read": _age(calendar.read_at.get(job), now=now) for job in Job},
-            "stopped": calendar.stopped_code or "-",
+            "stopped": calendar.stopped_code or _put_off(calendar, now=now) or "-",
         }
         for calendar in found
     ]
     show(rows, as_json=False)
+
+
+def _put_off(calendar: CalendarRecord, *, now: datetime) -> str:
+    """Which jobs leave it alone because they kept failing, and until when."""
+    later = {job: until for job, until in calendar.put_off.items() if until > now}
+    return ", ".join(f"{job} failing, next try {until:%H:%MZ}" for job, until in sorted(later.items()))
 
 
 def _age(instant: datetime | None, *, now: datetime) -> str:

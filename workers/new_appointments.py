@@ -12,7 +12,7 @@ from workers.jobs import fan_out, run_calendar
 @app.task(name="NewAppointmentSync", time_limit=None, soft_time_limit=None)
 def sync_all() -> str:
     """Beat's entry: one subtask per due calendar."""
-    return fan_out(sync_calendar, every=settings().new_every)
+    return fan_out(sync_calendar, Job.NEW, every=settings().new_every)
 
 
 @app.task(name="NewAppointmentSync.calendar", bind=True, max_retries=None, time_limit=None, soft_time_limit=None)

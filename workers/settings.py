@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from providers.google.client import GoogleCredentials
 from providers.outlook.client import OutlookCredentials
 from providers.registry import Credentials
+from sync.changes import Brake
 from sync.detect import Horizon
 
 SECRETS_DIR = Path("/run/secrets")
@@ -78,6 +79,8 @@ class Settings(BaseSettings):
     days_back: Days = 1.0
     days_ahead: Days = 60.0
     window_reopen_hours: Days = 24.0
+    brake_share: float = Field(default=0.2, gt=0, le=1, description="of a calendar's coming events, gone in one read")
+    brake_at_least: int = Field(default=5, ge=1, description="events; fewer never stop a calendar")
     job_threads: int = Field(default=8, ge=1, le=100)
     commit_processes: int = Field(default=2, ge=1, le=100)
     log_level: Level = "INFO"
@@ -97,6 +100,8 @@ class Settings(BaseSettings):
     google_base_url: str = "https://www.googleapis.com/calendar/v3"
     google_token_uri: str = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
 
+    forms_dir: File = Field(default=None, description="the mapping files of web forms: docs/providers/forms.md")
+
     @property
     def horizon(self) -> Horizon:
         return Horizon(
@@ -104,6 +109,10 @@ class Settings(BaseSettings):
             ahead=timedelta(days=self.days_ahead),
             reopen=timedelta(hours=self.window_reopen_hours),
         )
+
+    @property
+    def brake(self) -> Brake:
+        return Brake(share=self.brake_share, at_least=self.brake_at_least)
 
     @cached_property
     def running(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from workers.jobs import fan_out, run_calendar
 @app.task(name="UpdateSync", time_limit=None, soft_time_limit=None)
 def sync_all() -> str:
     """Beat's entry: one subtask per due calendar."""
-    return fan_out(sync_calendar, every=settings().update_every)
+    return fan_out(sync_calendar, Job.UPDATE, every=settings().update_every)
 
 
 @app.task(name="UpdateSync.calendar", bind=True, max_retries=None, time_limit=None, soft_time_limit=None)

@@ -26,7 +26,7 @@ class Runtime:
     calendars: Calendars
 
     def detector(self) -> Detector:
-        return Detector(self.sessions, self.calendars, horizon=self.settings.horizon)
+        return Detector(self.sessions, self.calendars, horizon=self.settings.horizon, brake=self.settings.brake)
 
 
 def build(settings: Settings) -> Runtime:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, and_, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import Session
 
 from models.agents import Calendar
 from models.feeds import Sighting
-from models.ledger import FOLLOWING, Appointment, RemoteLink, Write
+from models.ledger import FOLLOWING, Appointment, Write
 from models.proposals import FINAL_STATES, Proposal
 from models.queries import list_writes
 from models.session import database_now, lock_agents
@@ -81,22 +81,15 @@ def claim(session: Session, proposal_id: int) -> Order | Follow | Stray | Outcom
 
 def _parties(session: Session, proposal_id: int) -> Parties:
     """The agent whose time is wanted, and the one who has the appointment that it is about."""
-    named, linked = aliased(Appointment), aliased(Appointment)
-    found = session.execute(
-        select(Proposal.agent_id, Proposal.origin, named.agent_id, linked.agent_id)
-        .outerjoin(named, named.id == Proposal.appointment_id)
-        .outerjoin(
-            RemoteLink,
-            and_(RemoteLink.calendar_id == Proposal.calendar_id, RemoteLink.remote_id == Proposal.remote_id),
-        )
-        .outerjoin(linked, linked.id == RemoteLink.appointment_id)
-        .where(Proposal.id == proposal_id)
-    ).one_or_none()
-    if found is None:
+    proposal = session.get(Proposal, proposal_id)
+    if proposal is None:
         message = f"no proposal {proposal_id}"
         raise NotFound(message)
-    agent_id, actor, *others = found
-    return Parties(frozenset({agent_id, *filter(None, others)}), actor)
+    agents = {proposal.agent_id}
+    if (appointment := appointment_of(session, proposal)) is not None:
+        agents.add(appointment.agent_id)
+    session.expire_all()  # read without the lock: what is decided on is read again under it
+    return Parties(frozenset(agents), proposal.origin)
 
 
 def _resume(session: Session, proposal: Proposal, write: Write) -> Order | Outcome:
@@ -133,7 +126,7 @@ def _must_wait(session: Session, proposal: Proposal, appointment: Appointment | 
     """Two proposals for one appointment, or from one event that has none yet, are taken in turn."""
     if appointment is None:
         return proposal.calendar_id is not None and _has_earlier_open(session, proposal)
-    return _is_in_hand(session, appointment) or _was_asked_before(session, proposal)
+    return _is_in_hand(session, proposal, appointment) or _was_asked_before(session, proposal)
 
 
 def _origin(session: Session, proposal: Proposal) -> CalendarRef | None:
@@ -169,13 +162,19 @@ def _was_asked_before(session: Session, proposal: Proposal) -> bool:
     return _is_open_before(session, proposal, Proposal.appointment_id == proposal.appointment_id)
 
 
-def _is_in_hand(session: Session, appointment: Appointment) -> bool:
-    other = (
-        select(Write.id)
-        .join(Calendar, Calendar.id == Write.calendar_id)
-        .where(Write.appointment_id == appointment.id, Write.state == "due", Calendar.role == Role.MASTER.value)
-    )
-    return session.scalar(other.limit(1)) is not None
+def _is_in_hand(session: Session, proposal: Proposal, appointment: Appointment) -> bool:
+    """Whether a decision about it is being carried out; for somebody else to take it, also whether a master still shows it.
+
+    That one waits until the new master carries the appointment, so what is said there must not wait for it.
+    """
+    open_writes = select(Write.id).where(Write.appointment_id == appointment.id, Write.state == "due")
+    if proposal.agent_id == appointment.agent_id:
+        waited_for = open_writes.where(Write.action.not_in(FOLLOWING))
+    else:
+        waited_for = open_writes.join(Calendar, Calendar.id == Write.calendar_id).where(
+            Calendar.role == Role.MASTER.value
+        )
+    return session.scalar(waited_for.limit(1)) is not None
 
 
 def snooze_proposal(session: Session, proposal: Proposal, *, seconds: float) -> Snoozed:

@@ -16,7 +16,7 @@ from sync.commit.links import draft_for, find_link
 from sync.commit.order import LEASE_SECONDS, master_of, wanted_of
 from sync.commit.outbox import is_shown
 from sync.commit.outcome import Outcome, Skipped
-from sync.domain import REFUSED_PREFIX, CalendarRef, EventDraft, Interval, Reason, RemoteId, WriteKey
+from sync.domain import REFUSED_PREFIX, CalendarRef, EventDraft, Interval, Reason, RemoteId, Role, WriteKey
 from sync.errors import NotFound
 from sync.records import calendar_ref
 
@@ -87,7 +87,8 @@ def _copy_order(session: Session, write: Write) -> CopyOrder:
     carrier = find_link(session, appointment_id=appointment.id, calendar_id=master.id)
     link = find_link(session, appointment_id=appointment.id, calendar_id=calendar.id)
     shown = _shown(link) if link is not None and not link.gone else None
-    here = is_shown(appointment, calendar)
+    # A source shows only what was made there: what is gone from it is never made anew.
+    here = is_shown(appointment, calendar) and (shown is not None or calendar.role != Role.SOURCE.value)
     return CopyOrder(
         write_id=write.id,
         fence=write.fence,

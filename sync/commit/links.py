@@ -31,7 +31,7 @@ def appointment_of(session: Session, proposal: Proposal) -> Appointment | None:
     """
     if proposal.calendar_id is None or proposal.remote_id is None:
         return session.get(Appointment, proposal.appointment_id) if proposal.appointment_id else None
-    link = find_link_of(session, proposal.calendar_id, proposal.remote_id)
+    link = find_link_behind(session, proposal.calendar_id, proposal.remote_id)
     appointment = session.get_one(Appointment, link.appointment_id) if link is not None else None
     if link is None or appointment is None:
         return None
@@ -44,6 +44,19 @@ def find_link_of(session: Session, calendar_id: int, remote_id: str) -> RemoteLi
     return session.scalars(
         select(RemoteLink).where(RemoteLink.calendar_id == calendar_id, RemoteLink.remote_id == remote_id)
     ).one_or_none()
+
+
+def find_link_behind(session: Session, calendar_id: int, remote_id: str) -> RemoteLink | None:
+    """The link of this event, or else of the one that it has taken over from."""
+    link, passed = find_link_of(session, calendar_id, remote_id), {remote_id}
+    while link is None:
+        row = session.get(Sighting, (calendar_id, remote_id))
+        if row is None or row.replaces is None or row.replaces in passed:
+            return None
+        remote_id = row.replaces
+        passed.add(remote_id)
+        link = find_link_of(session, calendar_id, remote_id)
+    return link
 
 
 def link_event(

@@ -20,12 +20,13 @@ ANSWERED = (Reason.SLOT_TAKEN, Reason.MASTER_BUSY, Reason.MASTER_UNREADABLE, Rea
 def queue_copies(session: Session, appointment: Appointment, proposal: Proposal) -> tuple[str, ...]:
     """One open copy row for every calendar that does not show the appointment as it is now.
 
-    These are the agent's mirrors, and calendars of an agent who had the appointment before.
+    These are the agent's mirrors, the source that it came from, and calendars of an agent who had it before.
     """
     linked = select(RemoteLink.calendar_id).where(RemoteLink.appointment_id == appointment.id, ~RemoteLink.gone)
     mirror = and_(Calendar.agent_id == appointment.agent_id, Calendar.role == Role.MIRROR.value)
+    source = and_(Calendar.role == Role.SOURCE.value, Calendar.id.in_(linked))
     left = and_(Calendar.agent_id != appointment.agent_id, Calendar.id.in_(linked))
-    calendars = session.scalars(select(Calendar).where(or_(mirror, left)).order_by(Calendar.id))
+    calendars = session.scalars(select(Calendar).where(or_(mirror, source, left)).order_by(Calendar.id))
     return tuple(
         _queue(session, appointment, calendar, proposal)
         for calendar in calendars.all()

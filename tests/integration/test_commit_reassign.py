@@ -170,3 +170,20 @@ def test_what_is_asked_about_one_appointment_is_done_in_the_order_of_asking(
     assert [world.story(wish.id).state for wish in wishes] == ["settled", "pending", "pending"]
     world.quiesce()
     assert world.booked() == [at(16)]
+
+
+def test_what_the_new_owner_calls_off_does_not_wait_for_what_the_old_one_still_shows(
+    world: World, booked: AppointmentRecord
+) -> None:
+    """The copy that is to go waits for the new master to carry it; the cancellation must not wait for that copy."""
+    mine = world.master.put(at(12), "Mine")
+    world.quiesce()
+    handed = next(row for row in world.appointments() if row.starts_at == mine.interval.start)
+    wish = world.wish(Kind.MOVE, at(12), appointment=handed.id, agent="ben")
+    world.decide(wish.id)
+    theirs = world.calendars.of("ben-master")
+    made = next(event for event in theirs.events() if event.interval == at(12))
+    theirs.put(made.interval, made.title, remote_id=made.remote_id, blocks=False)
+    world.quiesce()
+    assert [row.id for row in world.appointments()] == [booked.id]
+    world.assert_in_step()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from sync.changes import BRAKE_AT_LEAST
+from models.agents import Calendar
+from models.session import transaction
+from sync.changes import Brake
 from sync.domain import Job
 from sync.errors import CursorExpired, MassChange, ProviderUnavailable
+from sync.patience import release_calendar
 from tests.integration.world import World, at, drag
 
 MIRROR = "dana-mirror"
@@ -71,9 +74,9 @@ def test_a_read_in_which_most_is_missing_is_stopped_and_changes_nothing(world: W
 
 def test_a_few_deletions_are_believed(world: World) -> None:
     fill(world, 8)
-    wipe(world, BRAKE_AT_LEAST - 1)
+    wipe(world, Brake().at_least - 1)
     world.quiesce()
-    assert len(world.booked()) == 8 - (BRAKE_AT_LEAST - 1)
+    assert len(world.booked()) == 8 - (Brake().at_least - 1)
     world.assert_in_step()
 
 
@@ -103,3 +106,40 @@ def test_a_full_read_that_expires_is_an_outage_and_no_endless_loop(world: World)
     world.mirror.fail("read_changes", CursorExpired("x"))
     with pytest.raises(ProviderUnavailable):
         world.detect(Job.NEW, MIRROR)
+
+
+def test_a_feed_that_says_that_much_is_gone_is_stopped_too(world: World) -> None:
+    events = [world.mirror.put(at(8 + hour)) for hour in range(8)]
+    world.quiesce()
+    for event in events[: Brake().at_least]:
+        world.mirror.remove(event.remote_id)
+    with pytest.raises(MassChange):
+        world.detect(Job.CANCEL, MIRROR)
+    assert len(world.booked()) == 8
+
+
+def test_what_is_past_is_no_loss(world: World) -> None:
+    events = [world.mirror.put(at(8 + hour)) for hour in range(8)]
+    world.quiesce()
+    world.sql("UPDATE sightings SET starts_at = starts_at - interval '9 days', ends_at = ends_at - interval '9 days'")
+    for event in events:
+        world.mirror.remove(event.remote_id)
+    world.detect(Job.CANCEL, MIRROR)
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_what_a_person_released_goes_on_once_for_each_job(world: World, full: bool) -> None:  # noqa: FBT001 - a parameter
+    for _ in range(2):  # the first permission is used up by the time of the second loss
+        events = [world.mirror.put(at(8 + hour)) for hour in range(8)]
+        world.quiesce()
+        for event in events:
+            world.mirror.remove(event.remote_id)
+        if full:
+            world.mirror.expire()
+        with pytest.raises(MassChange):
+            world.detect(Job.CANCEL, MIRROR)
+        assert len(world.booked()) == 8
+        with transaction(world.app) as session:
+            release_calendar(session, session.get_one(Calendar, world.ids[MIRROR]))
+        world.quiesce()
+        assert (world.booked(), world.slots("booked")) == ([], [])

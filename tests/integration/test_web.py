@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
-import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from sqlalchemy import create_engine, text
-from sqlalchemy.pool import NullPool
 
+from tests.integration.served import Web, keys, migrated, serve
 from tests.integration.world import at
 from workers.embedded import EmbeddedPostgres
 
-ROOT = Path(__file__).parents[2]
 HOUR = at(9)
 GOOD: dict[str, Any] = {
     "agent": "dana",
@@ -31,58 +21,13 @@ GOOD: dict[str, Any] = {
     "attendees": [{"name": "Ann Onymous", "email": "ann@prospect.example"}],
 }
 PRIVATE = ("Secret cellar", "Ann Onymous", "ann@prospect.example")
-keys = itertools.count()
-
-
-@dataclass
-class Web:
-    url: str
-    log: Path
-
-    def post(self, body: object, *, key: str | None = None) -> requests.Response:
-        key = key or f"key-{next(keys)}"
-        return requests.post(f"{self.url}/api/proposals", json=body, headers={"Idempotency-Key": key}, timeout=20)
-
-
-def serve(folder: Path, *, database_url: str) -> Iterator[Web]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    told = {"DATABASE_URL": database_url, "BROKER_URL": "redis://127.0.0.1:1/0", "STATE_DIR": str(folder)}
-    env = os.environ | {f"WATERTIGHT_{name}": value for name, value in told.items()}
-    command = [sys.executable, "-m", "uvicorn", "--factory", "workers.web.app:serve", "--port", str(port)]
-    log = folder / "web.log"
-    with log.open("wb") as out:
-        process = subprocess.Popen([*command, "--no-access-log"], cwd=ROOT, env=env, stdout=out, stderr=out)
-    web = Web(f"http://127.0.0.1:{port}", log)
-    try:
-        deadline = time.monotonic() + 60
-        while not answers(web) and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.1)
-        yield web
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def answers(web: Web) -> bool:
-    try:
-        return requests.get(f"{web.url}/healthz", timeout=5).ok
-    except requests.ConnectionError:
-        return False
 
 
 @pytest.fixture(scope="module")
 def web(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     """Starting one takes seconds, so one serves all tests here; each uses keys of its own."""
-    admin = create_engine(postgres.url().replace("/watertight?", "/postgres?"), poolclass=NullPool)
-    with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("CREATE DATABASE web TEMPLATE watertight"))
-        owner = create_engine(postgres.url().replace("/watertight?", "/web?"), poolclass=NullPool)
-        with owner.begin() as inside:
-            inside.execute(text("INSERT INTO agents (slug, zone) VALUES ('dana', 'America/Chicago')"))
-        url = postgres.url("watertight_app").replace("/watertight?", "/web?")
-        yield from serve(tmp_path_factory.mktemp("web"), database_url=url)
-        connection.execute(text("DROP DATABASE web WITH (FORCE)"))
+    with migrated(postgres, "web") as url, serve(tmp_path_factory.mktemp("web"), database_url=url) as served:
+        yield served
 
 
 def fields(answer: requests.Response, status: int = 422) -> set[str]:
@@ -206,7 +151,8 @@ def test_no_log_carries_what_was_typed(web: Web) -> None:
 @pytest.fixture(scope="module")
 def cut_off(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     url = "postgresql+psycopg://app:swordfish@127.0.0.1:1/watertight"
-    yield from serve(tmp_path_factory.mktemp("cut-off"), database_url=url)
+    with serve(tmp_path_factory.mktemp("cut-off"), database_url=url) as served:
+        yield served
 
 
 def test_without_a_database_it_asks_to_come_again(cut_off: Web) -> None:

@@ -96,10 +96,16 @@ class World:
         assert self.reason(held.id) == "accepted"
         return held
 
-    def add_mirror(self, remote: str, *, agent: str = "dana", **settings: str) -> MemoryCalendar:
+    def add_source(self, remote: str, *, replaces: bool = False) -> MemoryCalendar:
+        """A system that only proposes; with ``replaces`` a new time is a new event there."""
+        calendar = self.add_mirror(remote, role="source")
+        calendar.replaces = replaces
+        return calendar
+
+    def add_mirror(self, remote: str, *, agent: str = "dana", role: str = "mirror", **settings: str) -> MemoryCalendar:
         with transaction(self.app) as session:
             agent_id = session.scalars(select(Agent.id).where(Agent.slug == agent)).one()
-            calendar = Calendar(agent_id=agent_id, provider="memory", remote=remote, role="mirror", **settings)
+            calendar = Calendar(agent_id=agent_id, provider="memory", remote=remote, role=role, **settings)
             session.add(calendar)
             session.flush()
             self.ids[remote] = CalendarId(calendar.id)

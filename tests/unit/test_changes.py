@@ -8,11 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sync.changes import (
-    BRAKE_AT_LEAST,
     Agreed,
+    Brake,
     Known,
     Seen,
-    is_mass_change,
     is_newer,
     last_of_each,
     live_in,
@@ -177,7 +176,7 @@ def test_what_a_full_read_should_show() -> None:
 
 @pytest.mark.parametrize(
     ("missing", "of", "stopped"),
-    [(0, 0, False), (4, 4, False), (BRAKE_AT_LEAST, 5, True), (19, 100, False), (20, 100, True), (21, 101, True)],
+    [(0, 0, False), (4, 4, False), (5, 5, True), (19, 100, False), (20, 100, True), (21, 101, True)],
 )
 def test_the_brake(missing: int, of: int, stopped: bool) -> None:  # noqa: FBT001 - a table
-    assert is_mass_change(missing=missing, of=of) is stopped
+    assert Brake().stops(gone=missing, of=of) is stopped

@@ -1,4 +1,4 @@
-"""The HTTP application: health, and proposals from people and their systems (design §7).
+"""The HTTP application: health, and proposals from people, their systems and their web forms (design §7).
 
 It has no authentication yet and is therefore served on loopback only.
 """
@@ -22,7 +22,7 @@ from workers import observability
 from workers.app import runtime, settings
 from workers.nudge import nudge
 from workers.walls import forbid_engine, reporter
-from workers.web import problems
+from workers.web import forms, problems
 from workers.web.bodies import BIGGEST, CancelBody, HoldBody, MoveBody, ProposalAnswer, ProposalBody
 
 Key = Annotated[str, Header(alias="idempotency-key", min_length=1, max_length=200)]
@@ -34,6 +34,7 @@ def serve() -> FastAPI:
     """What the web server runs: the application, and its logs like everybody else's."""
     observability.configure(settings().log_level)
     forbid_engine(reporter(_sessions()))
+    forms.connected()  # says now, not at the first submission, which mapping files are wrong
     return create_app()
 
 
@@ -51,6 +52,7 @@ def create_app() -> FastAPI:
     accepted("/api/holds")(hold)
     accepted("/api/appointments/{appointment_id}/move")(move)
     accepted("/api/appointments/{appointment_id}/cancel")(cancel)
+    app.include_router(forms.router)
     return app
 
 

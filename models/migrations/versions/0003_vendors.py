@@ -1,0 +1,35 @@
+"""Events that replace others, jobs that back off by themselves, reads that may lose, an agent's own rules of busy."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("sightings", sa.Column("replaces", sa.String(), nullable=True))
+    op.create_index(
+        "ix_sightings_replaces", "sightings", ["calendar_id", "replaces"], postgresql_where="replaces is not null"
+    )
+    op.add_column("cursors", sa.Column("failures", sa.Integer(), server_default="0", nullable=False))
+    op.add_column("cursors", sa.Column("not_before", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("cursors", sa.Column("may_lose", sa.Boolean(), server_default="false", nullable=False))
+    op.add_column(
+        "agents",
+        sa.Column("counts_as_busy", postgresql.JSONB(astext_type=sa.Text()), server_default="{}", nullable=False),
+    )
+
+
+def downgrade() -> None:
+    op.drop_column("agents", "counts_as_busy")
+    op.drop_column("cursors", "may_lose")
+    op.drop_column("cursors", "not_before")
+    op.drop_column("cursors", "failures")
+    op.drop_index("ix_sightings_replaces", table_name="sightings", postgresql_where="replaces is not null")
+    op.drop_column("sightings", "replaces")

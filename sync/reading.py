@@ -1,0 +1,132 @@
+"""Reading one calendar for a job, made certain: what a read alone does not prove is asked for by id (P6, P13)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from models.feeds import Sighting
+from models.session import Sessions, transaction
+from sync.changes import Brake, Seen, last_of_each, live_in
+from sync.domain import CalendarId, CalendarRef, ChangeSet, Interval, Job, RemoteEvent, RemoteId, Removal, Unparsed
+from sync.errors import CursorExpired, MassChange, ProviderUnavailable
+from sync.ports import CalendarReader
+from sync.records import seen_of
+
+Changes = dict[RemoteId, RemoteEvent | Removal]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A job's lease on its place in one calendar. With ``may_lose`` a person has said that events may be gone."""
+
+    job: Job
+    ref: CalendarRef
+    agent_id: int
+    lease: int
+    cursor: str | None
+    window: Interval
+    opened_at: datetime
+    now: datetime
+    may_lose: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A complete read, made certain: removals and revivals that looked odd were asked for by id."""
+
+    changes: Changes
+    unparsed: tuple[Unparsed, ...]
+    cursor: str
+    full: bool
+    window: Interval
+    opened_at: datetime
+
+
+def read_calendar(
+    sessions: Sessions, reader: CalendarReader, claim: Claim, *, fresh_window: Interval, brake: Brake
+) -> Read:
+    """Everything since the claim's cursor; where the vendor cannot go on from it, everything in ``fresh_window``.
+
+    Raises:
+        MassChange: more of the calendar vanished than is plausible.
+        WatertightError: as the reader says.
+    """
+    try:
+        found = reader.read_changes(claim.cursor, window=claim.window, job=claim.job)
+        window, opened_at = claim.window, claim.opened_at
+    except CursorExpired as error:
+        if claim.cursor is None:
+            raise ProviderUnavailable("a full read was answered with an expired cursor") from error
+        window, opened_at = fresh_window, claim.now
+        found = reader.read_changes(None, window=window, job=claim.job)
+    changes = _Certainty(sessions, reader, claim, brake).of(found, window=window)
+    unparsed = tuple(change for change in found.changes if isinstance(change, Unparsed))
+    return Read(changes, unparsed, found.cursor, found.full, window, opened_at)
+
+
+@dataclass(frozen=True, slots=True)
+class _Certainty:
+    """Asks by id about a tombstone come to life and about an event missing from a full read."""
+
+    sessions: Sessions
+    reader: CalendarReader
+    claim: Claim
+    brake: Brake
+
+    def of(self, found: ChangeSet, *, window: Interval) -> Changes:
+        changes = last_of_each(found.changes)
+        with transaction(self.sessions) as session:
+            rows = list_sightings(session, self.claim.ref.id, None if found.full else changes)
+            stored = [seen_of(row) for row in rows]
+            future = _count_future(session, self.claim)
+        for seen in stored:
+            if seen.deleted and isinstance(changes.get(seen.remote_id), RemoteEvent):
+                self._ask(changes, seen)
+        missing = self._missing(found, changes, stored, window=window) if found.full else []
+        self._stop_if_much_is_gone(changes, stored, missing, of=future)
+        for seen in missing:
+            self._ask(changes, seen)
+        return changes
+
+    def _missing(self, found: ChangeSet, changes: Changes, stored: list[Seen], *, window: Interval) -> list[Seen]:
+        odd = {change.remote_id for change in found.changes if isinstance(change, Unparsed) and change.remote_id}
+        shown = {*changes, *odd}
+        return [seen for seen in live_in(stored, window=window) if seen.remote_id not in shown]
+
+    def _stop_if_much_is_gone(self, changes: Changes, stored: list[Seen], missing: list[Seen], *, of: int) -> None:
+        """Before anything is believed or stored: what was live, lies ahead, and is now said or seen to be gone."""
+        said = [seen for seen in stored if isinstance(changes.get(seen.remote_id), Removal)]
+        gone = sum(1 for seen in [*said, *missing] if _lies_ahead(seen, self.claim.now))
+        if not self.claim.may_lose and self.brake.stops(gone=gone, of=of):
+            message = f"a read shows {gone} of {of} coming events gone"
+            raise MassChange(message)
+
+    def _ask(self, changes: Changes, seen: Seen) -> None:
+        event = self.reader.find_event(seen.remote_id)
+        if event is None or event.remote_id != seen.remote_id:
+            changes[seen.remote_id] = Removal(seen.remote_id, seen.updated if seen.deleted else None)
+        if event is not None:
+            changes[event.remote_id] = event
+
+
+def _lies_ahead(seen: Seen, now: datetime) -> bool:
+    return not seen.deleted and seen.interval is not None and seen.interval.end > now
+
+
+def _count_future(session: Session, claim: Claim) -> int:
+    query = select(func.count()).where(
+        Sighting.calendar_id == claim.ref.id, ~Sighting.deleted, Sighting.ends_at > claim.now
+    )
+    return session.scalar(query) or 0
+
+
+def list_sightings(session: Session, calendar_id: CalendarId, ids: Iterable[RemoteId] | None) -> list[Sighting]:
+    query = select(Sighting).where(Sighting.calendar_id == calendar_id)
+    if ids is not None:
+        query = query.where(Sighting.remote_id.in_(list(ids)))
+    return list(session.scalars(query))
