@@ -195,7 +195,7 @@ class Removal:
     ``replaces`` as with ``RemoteEvent``: a chain of events that took over from one another must not break at one that ended.
 
     Raises:
-        Malformed: the id is none that can be stored.
+        Malformed: an id is none that can be stored.
     """
 
     remote_id: RemoteId
@@ -204,6 +204,7 @@ class Removal:
 
     def __post_init__(self) -> None:
         _require_name(self.remote_id, field="remote_id")
+        _require_name(self.replaces or "", field="replaces")
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,8 +62,9 @@ class _Answers:
     def find(self, path: str, *, field: str) -> Any:  # noqa: ANN401 - whatever JSON can hold
         try:
             return jmespath.search(path, self.data)
-        except JMESPathError:
-            # A function was handed what it cannot take: an answer is missing, or is of another kind.
+        except (JMESPathError, TypeError, ValueError, ArithmeticError, AttributeError, LookupError, RecursionError):
+            # A function was handed what it cannot take: an answer is missing, or is of another kind. Its own error says
+            # so only of arguments, not of what a list holds: max_by compares a text with a number and fails.
             raise Malformed(field, "is missing, or not of the kind that its path expects") from None
 
     def text(self, path: str, *, field: str) -> str:

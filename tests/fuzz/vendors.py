@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from providers.google import payloads as google
 from providers.outlook import payloads as outlook
-from sync.domain import Change
+from providers.webform.mapping import FormMapping, read_mapping
+from providers.webform.payloads import Submission, parse_submission
+from sync.domain import Change, Unparsed
+from sync.errors import Malformed
 
+FORMS: Final = Path(__file__).parents[2] / "docs" / "forms"
 FIXTURES: Final = Path(__file__).parents[1] / "fixtures"
 ZONE: Final = "America/Chicago"
 
@@ -22,7 +27,7 @@ class Vendor:
 
     name: str
     seeds: tuple[dict[str, Any], ...]
-    read: Callable[[object], Change]
+    read: Callable[[object], Change | Submission]
 
 
 def _recorded(vendor: str) -> tuple[dict[str, Any], ...]:
@@ -30,7 +35,28 @@ def _recorded(vendor: str) -> tuple[dict[str, Any], ...]:
     return tuple(json.loads((FIXTURES / vendor / "records.json").read_text(encoding="utf-8")))
 
 
+def _forms() -> tuple[Vendor, ...]:
+    """The form tools that post JSON. What cannot be understood is refused, which is what setting aside is for a form."""
+    return tuple(
+        Vendor(
+            f"form {file.stem}",
+            (json.loads(file.read_text(encoding="utf-8")),),
+            partial(_submitted, file.stem, mapping),
+        )
+        for file in sorted((FIXTURES / "webform").glob("*.json"))
+        if (mapping := read_mapping(FORMS / f"{file.stem}.yaml")).content == "json"
+    )
+
+
+def _submitted(name: str, mapping: FormMapping, raw: object) -> Submission | Unparsed:
+    try:
+        return parse_submission(name, mapping, raw)
+    except Malformed as error:
+        return Unparsed(None, error.field, error.reason, {})
+
+
 VENDORS: Final = (
     Vendor("outlook", _recorded("outlook"), lambda raw: outlook.parse_change(raw, zone=ZONE)),
     Vendor("google", _recorded("google"), lambda raw: google.parse_change(raw, zone=ZONE)),
+    *_forms(),
 )

@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from providers.webform.payloads import Submission
 from sync.domain import Interval, RemoteEvent, Removal, Unparsed, is_name, is_storable
 from sync.errors import LONGEST_PATH
 from sync.quarantine import _storable
@@ -58,6 +59,9 @@ def judge(change: object) -> str:
             assert is_name(change.remote_id)
             assert change.updated is None or _is_utc(change.updated)
             return "removed"
+        case Submission():
+            _judge_submission(change)
+            return "parsed"
         case Unparsed():
             _judge_quarantined(change)
             return "quarantined"
@@ -78,6 +82,14 @@ def _judge_event(event: RemoteEvent) -> None:
     assert event.series_id is None or is_storable(event.series_id)
     texts = [event.title, *(text for guest in event.attendees for text in (guest.name, guest.email))]
     assert all(type(text) is str and is_storable(text) for text in texts)
+
+
+def _judge_submission(form: Submission) -> None:
+    assert _is_utc(form.interval.start)
+    assert form.interval.start < form.interval.end
+    assert is_name(form.key)
+    assert is_storable(form.agent + form.title)
+    assert all(is_storable(guest.name + guest.email) for guest in form.attendees)
 
 
 def _judge_quarantined(record: Unparsed) -> None:
