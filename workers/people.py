@@ -43,7 +43,7 @@ class Window:
         shown = _post(f"{self.url}/_control/events", body=action, where=self.provider, diary=self.diary)
         if shown is None:
             return None
-        remote_id = str(shown.get("id"))
+        remote_id = str(shown.get("uid") or shown.get("id"))  # booking tools number their bookings besides
         self.diary.changed(remote_id, moment=moment, version=shown.get("etag") or shown.get("@odata.etag"))
         return remote_id
 

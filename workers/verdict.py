@@ -149,7 +149,7 @@ def window_of(horizon: Horizon) -> Interval:
 def list_made(emulators: dict[str, str]) -> set[Made]:
     """The events that came in through the vendor's API, by the vendor's own account."""
     return {
-        (provider, ref.lower(), str(event.get("id")))
+        (provider, ref.lower(), str(event.get("uid") or event.get("id")))
         for provider, url in emulators.items()
         for ref, events in _control(url, "state")["calendars"].items()
         for event in events
