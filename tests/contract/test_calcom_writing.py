@@ -138,23 +138,6 @@ def test_a_taken_time_is_refused_and_changes_nothing(calcom: World) -> None:
     assert calcom.calendar.find_event(event.remote_id) == event
 
 
-def test_a_time_that_the_vendor_double_books_is_told_as_booked(calcom: World) -> None:
-    """Whether the time is free is the ledger's affair, not this vendor's (cal.diy#5506)."""
-    event = booked(calcom)
-    calcom.books(4, 5)
-    calcom.arm("double_booking")
-    moved = calcom.calendar.update(event.remote_id, draft(4, 5), version=event.version)
-    assert moved.interval == hours(4, 5)
-
-
-def test_a_refusal_that_was_done_all_the_same_is_found_out(calcom: World) -> None:
-    event = booked(calcom)
-    calcom.arm("booked_despite_error")
-    moved = calcom.calendar.update(event.remote_id, draft(4, 5), version=event.version)
-    assert (moved.interval, moved.replaces) == (hours(4, 5), event.remote_id)
-    assert calcom.live() == [moved.remote_id]
-
-
 def test_a_success_that_did_nothing_is_not_believed(calcom: World) -> None:
     event = booked(calcom)
     calcom.arm("write_without_effect", times=None)
@@ -241,12 +224,6 @@ def test_an_occurrence_is_cancelled_alone(calcom: World) -> None:
     assert calcom.live() == [two]
 
 
-def test_a_cancellation_refused_because_it_is_done_is_done(calcom: World) -> None:
-    event = booked(calcom)
-    calcom.arm("booked_despite_error")
-    assert not calcom.calendar.update(event.remote_id, refusal(), version=event.version).blocks
-
-
 # Deleting
 
 
@@ -282,13 +259,6 @@ def test_a_create_whose_answer_is_lost_happens_once(calcom: World, kind: str) ->
     assert calcom.calendar.create(draft(), key=key).key == key
     assert len(calcom.live()) == 1
     assert calcom.calls("POST") == 1
-
-
-def test_a_booking_that_was_refused_and_made_is_found_out(calcom: World) -> None:
-    key = new_key()
-    calcom.arm("booked_despite_error")
-    assert calcom.calendar.create(draft(), key=key).key == key
-    assert len(calcom.live()) == 1
 
 
 def test_a_taken_time_is_not_booked(calcom: World) -> None:

@@ -102,10 +102,12 @@ class World:
         calendar.replaces = replaces
         return calendar
 
-    def add_mirror(self, remote: str, *, agent: str = "dana", role: str = "mirror", **settings: str) -> MemoryCalendar:
+    def add_mirror(
+        self, remote: str, *, agent: str = "dana", role: str = "mirror", provider: str = "memory", **settings: str
+    ) -> MemoryCalendar:
         with transaction(self.app) as session:
             agent_id = session.scalars(select(Agent.id).where(Agent.slug == agent)).one()
-            calendar = Calendar(agent_id=agent_id, provider="memory", remote=remote, role=role, **settings)
+            calendar = Calendar(agent_id=agent_id, provider=provider, remote=remote, role=role, **settings)
             session.add(calendar)
             session.flush()
             self.ids[remote] = CalendarId(calendar.id)
