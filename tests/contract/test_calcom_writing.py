@@ -261,6 +261,16 @@ def test_a_create_whose_answer_is_lost_happens_once(calcom: World, kind: str) ->
     assert calcom.calls("POST") == 1
 
 
+def test_a_creation_that_is_answered_with_another_booking_is_not_believed(calcom: World) -> None:
+    """Else undoing it would cancel somebody else's."""
+    key, other = new_key(), calcom.books(4, 5)
+    calcom.arm("other_event")
+    with pytest.raises(WriteOutcomeUnknown):
+        calcom.calendar.create(draft(), key=key)
+    assert calcom.calendar.create(draft(), key=key).remote_id != other
+    assert len(calcom.live()) == 2
+
+
 def test_a_taken_time_is_not_booked(calcom: World) -> None:
     calcom.books()
     with pytest.raises(Rejected, match="taken"):

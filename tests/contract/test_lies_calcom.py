@@ -14,7 +14,7 @@ from models.session import Sessions
 from providers.calcom.client import CalcomService
 from providers.emulation import HumanAction, HumanEvent
 from providers.memory import MemoryCalendar, MemoryCalendars
-from providers.registry import Registry
+from providers.registry import Registry, Service
 from sync.domain import CalendarRef, Interval, Job, Kind, RemoteId
 from tests.contract.test_calcom_client import first, ids
 from tests.contract.test_calcom_writing import booked, new_key, refusal
@@ -53,7 +53,7 @@ def world(calcom: World, app_sessions: Sessions, commit_sessions: Sessions) -> V
     calcom.emulator.now = lambda: datetime.now(UTC)
     calcom.emulator.requests_per_minute = 100_000
     world = VendorWorld(app_sessions, commit_sessions)
-    services = {"memory": _InMemory(world.calendars), "calcom": CalcomService(calcom.credentials())}
+    services: dict[str, Service] = {"memory": _InMemory(world.calendars), "calcom": CalcomService(calcom.credentials())}
     world.connected = Registry(services)
     world.add_agent("dana")
     world.add_mirror(PERSON, role="source", provider="calcom")
