@@ -30,6 +30,7 @@ from tests.contract.ports_bench import (
     Prepared,
     Trouble,
     draft,
+    need,
     prepare,
 )
 from tests.contract.ports_implementations import IMPLEMENTATIONS
@@ -71,8 +72,8 @@ def bench(make: Callable[[], Bench], monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 
 def ready(bench: Bench, call: str) -> Prepared:
-    if call in NEEDS and NEEDS[call] not in bench.can:
-        pytest.skip(f"declared without: {NEEDS[call]}")
+    if call in NEEDS:
+        need(bench, NEEDS[call])
     return prepare(bench)
 
 
