@@ -171,6 +171,18 @@ def test_a_full_read_completes_a_chain_that_leaves_the_window(calcom: World) -> 
     assert ids(calcom) == [last, old, middle]
 
 
+@pytest.mark.parametrize("job", [None, Job.UPDATE, Job.CANCEL])
+def test_a_chain_that_ended_is_told_with_its_links(calcom: World, job: Job | None) -> None:
+    old = calcom.books()
+    cursor = first(calcom)
+    middle = calcom.moves(old, 2, 3)
+    last = calcom.moves(middle, 4, 5)
+    calcom.cancels(last)
+    told = calcom.calendar.read_changes(cursor, window=WINDOW, job=job).changes
+    links = {change.remote_id: change.replaces for change in told if isinstance(change, Removal)}
+    assert links == {old: None, middle: old, last: middle}
+
+
 def test_a_chain_that_bites_its_tail_ends(calcom: World) -> None:
     one, two = calcom.books(0, 1), calcom.books(2, 3)
     calcom.changes(one, status="cancelled", rescheduledToUid=two)
