@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
@@ -13,14 +12,13 @@ import tenacity
 from models.session import Sessions
 from providers.calcom.client import CalcomService
 from providers.emulation import HumanAction, HumanEvent
-from providers.memory import MemoryCalendar, MemoryCalendars
 from providers.registry import Registry, Service
-from sync.domain import CalendarRef, Interval, Job, Kind, RemoteId
+from sync.domain import Interval, Job, Kind, RemoteId
 from tests.contract.test_calcom_client import first, ids
 from tests.contract.test_calcom_writing import booked, new_key, refusal
 from tests.fixtures.calcom.serving import KEY, PERSON, WINDOW, Stage, World, draft, hours, stage
 from tests.integration.vendors import VendorWorld
-from tests.integration.world import at, shown
+from tests.integration.world import MemoryService, at, shown
 
 JOBS = [None, Job.UPDATE, Job.CANCEL]
 
@@ -37,23 +35,16 @@ def calcom(server: Stage, monkeypatch: pytest.MonkeyPatch) -> World:
     return server.world()
 
 
-@dataclass(frozen=True)
-class _InMemory:
-    """The calendars of a test as a service among others."""
-
-    calendars: MemoryCalendars
-
-    def calendar(self, ref: CalendarRef) -> MemoryCalendar:
-        return self.calendars.of(ref.remote)
-
-
 @pytest.fixture
 def world(calcom: World, app_sessions: Sessions, commit_sessions: Sessions) -> VendorWorld:
     """The engine, with master and mirror in memory and this vendor as the source."""
     calcom.emulator.now = lambda: datetime.now(UTC)
     calcom.emulator.requests_per_minute = 100_000
     world = VendorWorld(app_sessions, commit_sessions)
-    services: dict[str, Service] = {"memory": _InMemory(world.calendars), "calcom": CalcomService(calcom.credentials())}
+    services: dict[str, Service] = {
+        "memory": MemoryService(world.calendars),
+        "calcom": CalcomService(calcom.credentials()),
+    }
     world.connected = Registry(services)
     world.add_agent("dana")
     world.add_mirror(PERSON, role="source", provider="calcom")

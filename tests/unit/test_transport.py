@@ -311,9 +311,7 @@ def test_a_short_limit_is_waited_for(vendor: Vendor) -> None:
         ("DELETE", {}, 1),
     ],
 )
-def test_only_what_may_be_repeated_is_repeated(
-    vendor: Vendor, method: Method, how: Mapping[str, bool], sent: int
-) -> None:
+def test_only_what_may_be_repeated_is_repeated(vendor: Vendor, method: Method, how: dict[str, Any], sent: int) -> None:
     vendor.replies = [Reply(503, b"{}")]
     with pytest.raises(Transient):
         ask(vendor, method, **how)
