@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import tenacity
 
-from sync.domain import RemoteEvent
+from sync.domain import ChangeSet, RemoteEvent
 from sync.errors import (
     CredentialReadOnly,
     CredentialRevoked,
@@ -92,7 +92,13 @@ def test_a_read_that_fails_says_so_and_never_answers_less(bench: Bench, call: st
 def test_a_credential_that_may_only_read_reads(bench: Bench) -> None:
     known = ready(bench, "read_window")
     reading = bench.in_trouble(Trouble.READ_ONLY, "read_window")
-    assert [ask(reading, known) for ask in READS.values()] == [ask(bench.calendar, known) for ask in READS.values()]
+    for ask in READS.values():
+        assert _told(ask(reading, known)) == _told(ask(bench.calendar, known))
+
+
+def _told(answer: object) -> object:
+    """Without the cursor, which may be the time of day."""
+    return (answer.changes, answer.full) if isinstance(answer, ChangeSet) else answer
 
 
 @pytest.mark.parametrize("call", WRITES)

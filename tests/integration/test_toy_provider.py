@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NoReturn
 
 import pytest
 from sqlalchemy import select
@@ -25,6 +24,7 @@ from sync.domain import (
     RemoteEvent,
     RemoteId,
     Removal,
+    Subscription,
     WriteKey,
 )
 from sync.errors import NotFound, Rejected, StaleVersion
@@ -102,13 +102,13 @@ class Toy:
             self._expect(remote_id, version)
             self.throw_away(remote_id)
 
-    def subscribe(self, **_: Any) -> NoReturn:  # noqa: ANN401 - the port's
+    def subscribe(self, *, url: str, secret: str, expires: datetime) -> Subscription:  # noqa: ARG002 - the port's shape
         raise Rejected("toy: pushes nothing")
 
-    def renew(self, _: object, **__: Any) -> NoReturn:  # noqa: ANN401 - the port's
+    def renew(self, subscription: Subscription, *, url: str, secret: str, expires: datetime) -> Subscription:  # noqa: ARG002
         raise Rejected("toy: pushes nothing")
 
-    def unsubscribe(self, _: object) -> None:
+    def unsubscribe(self, subscription: Subscription) -> None:
         """There is none."""
 
     def _expect(self, remote_id: RemoteId, version: str | None = None) -> RemoteEvent:
