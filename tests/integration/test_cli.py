@@ -71,7 +71,7 @@ def test_every_command_explains_itself(watertight: Commands, command: list[str])
         (["sync", "NonsenseSync"], "NewAppointmentSync"),
         (["sync"], "JOB"),
         (["sync", "UpdateSync", "--calendar", "first"], "--calendar"),
-        (["emulate", "hubspot"], "hubspot"),
+        (["emulate", "calendly"], "calendly"),
         (["emulate", "outlook", "--port", "65536"], "--port"),
         (["emulate", "outlook", "--port", "-1"], "--port"),
         (["emulate", "outlook", "--port", "many"], "--port"),

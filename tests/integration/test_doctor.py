@@ -52,7 +52,7 @@ def test_all_is_well(office: Office) -> None:
     [
         ("outlook", "revoked_secret", "credential_revoked", "make a new secret"),
         ("google", "invalid_grant", "credential_revoked", "make a new secret"),
-        ("google", "missing", "forbidden", "grant it to the app"),
+        ("google", "hidden_calendar", "forbidden", "grant it to the app"),
         ("outlook", "server_error", "provider_unavailable", "status page"),
     ],
 )

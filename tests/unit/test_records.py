@@ -7,7 +7,18 @@ from datetime import UTC, datetime, timedelta
 from models.agents import Agent, Calendar
 from models.feeds import Sighting
 from sync.conflicts import Buffers
-from sync.domain import Attendee, CalendarId, CalendarRef, Interval, RemoteEvent, RemoteId, Removal, Role, WriteKey
+from sync.domain import (
+    Attendee,
+    BusyPolicy,
+    CalendarId,
+    CalendarRef,
+    Interval,
+    RemoteEvent,
+    RemoteId,
+    Removal,
+    Role,
+    WriteKey,
+)
 from sync.records import buffers_of, calendar_ref, dump_attendees, load_attendees, seen_of, store_sighting
 
 NOW = datetime(2027, 3, 8, 8, tzinfo=UTC)
@@ -66,9 +77,15 @@ def test_two_deletions_of_one_event_are_two_versions() -> None:
 
 
 def test_a_calendar_and_its_agent() -> None:
-    agent = Agent(slug="dana", zone="America/Chicago", buffer_before_minutes=5, buffer_after_minutes=10)
+    agent = Agent(
+        slug="dana",
+        zone="America/Chicago",
+        buffer_before_minutes=5,
+        buffer_after_minutes=10,
+        counts_as_busy={"focus_time": False},
+    )
     calendar = Calendar(id=3, provider="memory", remote="r", role="mirror")
     assert calendar_ref(calendar, agent) == CalendarRef(
-        CalendarId(3), "dana", "memory", "r", Role.MIRROR, "America/Chicago"
+        CalendarId(3), "dana", "memory", "r", Role.MIRROR, "America/Chicago", BusyPolicy(focus_time=False)
     )
     assert buffers_of(agent) == Buffers(before=timedelta(minutes=5), after=timedelta(minutes=10))

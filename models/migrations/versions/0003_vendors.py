@@ -43,7 +43,7 @@ def _create_unreadable() -> None:
         sa.Column("last_seen", sa.DateTime(timezone=True), server_default=now, nullable=False),
         sa.Column("times", sa.Integer(), server_default="1", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_unreadable_submissions")),
-        sa.UniqueConstraint("form", "digest", name=op.f("uq_unreadable_submissions_form")),
+        sa.UniqueConstraint("form", "digest", name=op.f("uq_unreadable_submissions_form_digest")),
     )
     for role in ("watertight_app", "watertight_commit"):
         op.execute(f"GRANT SELECT ON unreadable_submissions TO {role}")
