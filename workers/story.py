@@ -110,8 +110,8 @@ class Human:
         calendar = self.calendars[agent]
         if self.rand.random() < 1 / 3:
             self.window.delete(calendar.remote, remote_id)
-        elif self.window.move(calendar.remote, remote_id, self.times.choose(agent), zone=calendar.zone):
-            self.own.append((agent, remote_id))
+        elif moved := self.window.move(calendar.remote, remote_id, self.times.choose(agent), zone=calendar.zone):
+            self.own.append((agent, moved))
 
 
 @dataclass(slots=True)
