@@ -31,6 +31,7 @@ from sync.patience import release_calendar
 from tests.badday.cast import agents, keep_keys
 from tests.badday.outcome import Outcome, control, read_books, read_toll, seconds_put_off, table_of
 from tests.badday.traffic import Traffic
+from workers import observability
 from workers import verdict as judging
 from workers.agents_file import store_agents
 from workers.diary import Diary
@@ -184,8 +185,13 @@ def _run(told: argparse.Namespace, state_dir: Path) -> dict[str, Any]:
     for name in [name for name in os.environ if name.startswith("WATERTIGHT_")]:
         del os.environ[name]  # no setting of whoever runs this
     settings = load().model_copy(update={"state_dir": state_dir, **_pace(told.agents)})
-    with (state_dir / "stack.log").open("a", encoding="utf-8", buffering=1) as log:
-        with running(settings, log=lambda name, line: print(f"{name:<18} {line}", file=log)) as run:
+    observability.configure("WARNING")
+    with (state_dir / "stack.log").open("a", encoding="utf-8", buffering=1) as file:
+
+        def log(name: str, line: str) -> None:
+            file.write(f"{name:<18} {line}\n")
+
+        with running(settings, log=log) as run:
             store_agents(run.sessions, cast)
             return Day(run, told).play().as_dict()
 
