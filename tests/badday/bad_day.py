@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -61,6 +62,7 @@ class Day:
     act: str = ""
     open: tuple[int, int] = (0, 0)
     spoke: float = 0.0
+    load: tuple[float, ...] = ()  # of the machine, over 1, 5 and 15 minutes, when the traffic ended
 
     def play(self) -> Outcome:
         self._traffic()
@@ -74,6 +76,7 @@ class Day:
         self.act = "verdict"
         verdict = self._while(lambda: self._judge(quiet))
         told = {name: getattr(self.told, name) for name in ("agents", "share", "seconds")}
+        told["load_average"] = [round(load, 1) for load in self.load]
         return Outcome(verdict, books, read_toll(self.run.sessions), put_off, released, told)
 
     def _traffic(self) -> None:
@@ -92,6 +95,7 @@ class Day:
         )
         end = time.monotonic() + self.told.seconds
         self._tick_until(lambda: time.monotonic() >= end)
+        self.load = os.getloadavg()
         self._while(traffic.stop)
 
     def _for_all(self, method: str) -> None:
@@ -170,6 +174,7 @@ def _say(text: str) -> None:
 def main() -> int:
     """The exit code is 1 if a promise broke."""
     told = _arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the stack stops in order
     with tempfile.TemporaryDirectory(prefix="bad-day-") as folder:
         figures = _run(told, Path(told.state or folder))
     Console(width=160).print(table_of(figures))
@@ -198,7 +203,7 @@ def _run(told: argparse.Namespace, state_dir: Path) -> dict[str, Any]:
 
 def _pace(count: int) -> dict[str, Any]:
     """Periods in seconds at which two cores keep up: every agent has four calendars, and each is read by three jobs."""
-    new = max(4.0, float(count))
+    new = max(4.0, 1.5 * count)
     return {
         "new_every": new,
         "cancel_every": 1.5 * new,

@@ -13,6 +13,7 @@ from sqlalchemy.exc import OperationalError
 from models.figures import list_bookings
 from models.listings import CalendarRecord
 from models.session import transaction
+from sync.domain import Interval
 from workers.diary import Diary, now
 from workers.people import Form, Window
 from workers.story import LAST_DAY, Crowd, Human, Times
@@ -24,6 +25,20 @@ OURS_SHARE = 0.15
 THREADS = 6
 
 Act = Callable[[], None]
+
+
+class Hours(Times):
+    """The same times, an hour long each: a booking of Cal.com keeps its length, so people may not move it to another."""
+
+    def choose(self, agent: str) -> Interval:
+        return _an_hour(super().choose(agent))
+
+    def fresh(self, agent: str) -> Interval:
+        return _an_hour(super().fresh(agent))
+
+
+def _an_hour(wanted: Interval) -> Interval:
+    return Interval(wanted.start, wanted.start + timedelta(hours=1))
 
 
 class Traffic:
@@ -80,7 +95,8 @@ def _acts(
         for vendor in ("outlook", *run.emulators)
     }
     masters = by_vendor["outlook"]
-    times = Times({agent: row.zone for agent, row in masters.items()}, rand=_rand(seed, "times"))
+    zones = {agent: row.zone for agent, row in masters.items()}
+    times, hours = Times(zones, rand=_rand(seed, "times")), Hours(zones, rand=_rand(seed, "hours"))
 
     def ours(calendar: CalendarRecord) -> list[str]:
         return _ours(run, calendar)
@@ -89,7 +105,7 @@ def _acts(
         return Window(vendor, run.emulators[vendor], diary, names=NAMES.get(vendor, "id"))
 
     people = {
-        vendor: Human(window(vendor), rows, times, _rand(seed, vendor), [], ours, OURS_SHARE).act
+        vendor: Human(window(vendor), rows, hours, _rand(seed, vendor), [], ours, OURS_SHARE).act
         for vendor, rows in by_vendor.items()
     }
     form, hand = Form(run.web, diary), window("outlook")
