@@ -44,7 +44,7 @@ from workers.wiring import fleet_limits
 
 MOST_OPEN = 60
 TICK_SECONDS, LINE_SECONDS = 1.0, 15.0
-STANDSTILL_SECONDS = 240.0  # longer than a lease and the waits of a job's tries taken together
+STANDSTILL_SECONDS = 400.0  # longer than what was refused is left alone (300 s), and than any lease
 MOST_QUIET_SECONDS = 1200.0
 PATIENCE_SECONDS = 120.0  # a job that would leave a calendar alone for longer is told by hand to go on
 
