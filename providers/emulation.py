@@ -26,7 +26,6 @@ __all__ = ["Books", "Emulator", "Entry", "Fault", "Faults", "HumanAction", "Huma
 HANG_SECONDS = 30.0
 
 _NOT_DONE = ("rate_limited", "server_error", "unavailable", "unauthorized", "forbidden", "missing", "conflict")
-_SPOILT = ("error_in_ok", "empty_body", "html", "truncated", "late_in_lists")
 
 
 class HumanEvent(BaseModel):
@@ -172,8 +171,7 @@ async def _with_faults(
         return response
     if fault := take("commit_then_timeout", "commit_then_error", "commit_then_unavailable", "commit_then_limited"):
         return _refusal(emulator, fault)
-    # A refusal stays one: an error turned into a 200 would be a lie that nobody reported.
-    if response.status_code < 400 and (fault := take(*_SPOILT)):  # noqa: PLR2004
+    if fault := take("error_in_ok", "empty_body", "html", "truncated", "late_in_lists"):
         return await _spoilt(emulator, fault, response, mailbox=mailbox)
     return response
 
