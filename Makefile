@@ -1,6 +1,6 @@
 # Everything a person or CI runs. GNU make 3.81 or newer and a python3 of at least 3.11 are all it needs.
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo up test nightly replay race mutants lint bench lock clean
+.PHONY: help install install-dev demo up test nightly replay race fuzz mutants lint bench lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -39,6 +39,9 @@ nightly: $(DEV)  ## the state machine for long (STEPS=100000, SEED=1: the first 
 
 replay: $(DEV)  ## the one round of the state machine that a failure names (SEED=1, PROFILE=nightly)
 	@$(STATE_MACHINE) WATERTIGHT_STEPS=1 $(BIN)/python -m pytest tests/property -n 0 -s $(ARGS)
+
+fuzz: $(DEV)  ## 100,000 damaged records for each vendor (WATERTIGHT_FUZZ=…, WATERTIGHT_SEED=…)
+	@$(BIN)/python -m pytest tests/fuzz -n 0 -s -o 'python_files=fuzz_*.py' -o timeout=0 $(ARGS)
 
 mutants: $(DEV)  ## remove one guard at a time and see a test fail (ARGS='fence' for some of them)
 	@$(BIN)/python tests/mutants.py $(ARGS)

@@ -65,6 +65,7 @@ class Sighting(Base):
     attendees: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, default=list, server_default="[]")
     key: Mapped[str | None]
     replaces: Mapped[str | None]
+    series_id: Mapped[str | None]
     seen_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
 
 

@@ -26,7 +26,7 @@ class Fault(BaseModel):
 
     kind: str
     calendar: str | None = None
-    match: str | None = Field(default=None, description="substring of 'METHOD /path'")
+    match: str | None = Field(default=None, description="substring of 'METHOD /path$'; with the $, the end of it")
     times: int | None = 1
     seconds: float | None = None
 
@@ -62,7 +62,7 @@ class Faults:
     @staticmethod
     def _matches(fault: Fault, *, calendar: str | None, request: str) -> bool:
         wanted_calendar = fault.calendar is None or calendar is None or fault.calendar == calendar
-        return wanted_calendar and (fault.match is None or fault.match in request)
+        return wanted_calendar and (fault.match is None or fault.match in f"{request}$")
 
 
 class _Entry(Protocol):

@@ -43,7 +43,8 @@ class Credentials:
     calcom: CalcomCredentials | None = None
 
 
-SERVICES: Mapping[Provider, Callable[..., Service]] = {
+# The one table: agent files may name what stands here, and credentials are looked up under the same name.
+SERVICES: dict[str, Callable[..., Service]] = {
     Provider.OUTLOOK: OutlookService,
     Provider.GOOGLE: GoogleService,
     Provider.HUBSPOT: HubSpotService,
@@ -63,12 +64,12 @@ def connect(
     ``guard`` is asked before every request; ``refused`` hears of every write that a vendor forbids this credential set;
     ``limits`` keep the fleet below the vendors' own.
     """
-    own: dict[Provider, Any] = {provider: getattr(credentials, provider.value) for provider in SERVICES}
+    own: dict[str, Any] = {name: getattr(credentials, name) for name in SERVICES}
     return Registry(
         {
-            provider.value: make(own[provider], guard=guard, refused=refused, limits=limits)
-            for provider, make in SERVICES.items()
-            if own[provider] is not None
+            name: make(own[name], guard=guard, refused=refused, limits=limits)
+            for name, make in SERVICES.items()
+            if own[name] is not None
         }
     )
 

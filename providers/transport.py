@@ -125,15 +125,12 @@ class _Question:
     params: Mapping[str, str] | None
     json: Mapping[str, Any] | None
     headers: Mapping[str, str] | None
+    reading: bool
     empty: bool
 
     @property
     def name(self) -> str:
         return f"{self.method} {self.route}"
-
-    @property
-    def reading(self) -> bool:
-        return self.method == "GET"
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,21 +186,23 @@ class Transport:
         params: Mapping[str, str] | None = None,
         json: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
+        reading: bool = False,
         keyed: bool = False,
         empty: bool = False,
     ) -> Answer:
         """One request and its checked answer.
 
-        ``route`` is the template for logs and limits (``/users/{user}/events``). A GET, and a write that is ``keyed`` (the
-        vendor recognises a repetition), is retried for a few seconds; nothing else ever is. ``empty`` says that the vendor
-        answers this without a body.
+        ``route`` is the template for logs and limits (``/users/{user}/events``). What is ``reading`` (every GET, and a POST
+        that only asks), and a write that is ``keyed`` (the vendor recognises a repetition), is retried for a few seconds;
+        nothing else ever is. ``empty`` says that the vendor answers this without a body.
 
         Raises:
             WatertightError: any branch. A write without an answer is WriteOutcomeUnknown; NoRoom was not sent.
         """
         self._guard()
-        question = _Question(method, url, route, params, json, headers, empty)
-        if not (question.reading or keyed):
+        reading = reading or method == "GET"
+        question = _Question(method, url, route, params, json, headers, reading=reading, empty=empty)
+        if not (reading or keyed):
             return self._once(question)
         retrying = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(QUICK_ATTEMPTS),

@@ -46,6 +46,7 @@ class Seen:
     title: str = ""
     attendees: tuple[Attendee, ...] = ()
     replaces: RemoteId | None = None
+    series_id: str | None = None
 
     @property
     def wants_time(self) -> bool:

@@ -18,19 +18,21 @@ from sync.retry import RetryPolicy
 BACKOFF = RetryPolicy(max_attempts=1, base=60.0, cap=4 * 3600.0)
 
 
-def put_off(session: Session, job: Job, calendar_id: CalendarId, error: WatertightError, *, rand: float) -> float:
-    """A run gave up: the seconds for which this job leaves the calendar alone. ``rand`` is uniform in [0, 1).
+def put_off(
+    session: Session, job: Job, calendar_id: CalendarId, error: WatertightError, *, rand: float
+) -> tuple[int, float]:
+    """A run gave up: how many in a row, and the seconds for which this job leaves the calendar alone.
 
-    Never less than the vendor asked for. The next complete read ends it, and so does ``release_calendar``.
+    ``rand`` is uniform in [0, 1). Never less than the vendor asked for. The next complete read ends it, and so does ``release_calendar``.
     """
     row = session.get(Cursor, (calendar_id, job.value), with_for_update=True)
     if row is None:
-        return 0.0
+        return 0, 0.0
     row.failures += 1
     asked = error.retry_after if isinstance(error, Transient) else None
     seconds = max(BACKOFF.delay(row.failures, rand=rand), asked or 0.0)
     row.not_before = database_now(session) + timedelta(seconds=seconds)
-    return seconds
+    return row.failures, seconds
 
 
 def release_calendar(session: Session, calendar: Calendar) -> None:

@@ -101,7 +101,8 @@ class _Certainty:
     def _stop_if_much_is_gone(self, changes: Changes, stored: list[Seen], missing: list[Seen], *, of: int) -> None:
         """Before anything is believed or stored: what was live, lies ahead, and is now said or seen to be gone."""
         said = [seen for seen in stored if isinstance(changes.get(seen.remote_id), Removal)]
-        gone = sum(1 for seen in [*said, *missing] if _lies_ahead(seen, self.claim.now))
+        ahead = (seen for seen in [*said, *missing] if _lies_ahead(seen, self.claim.now))
+        gone = len({seen.series_id or seen.remote_id for seen in ahead})
         if not self.claim.may_lose and self.brake.stops(gone=gone, of=of):
             message = f"a read shows {gone} of {of} coming events gone"
             raise MassChange(message)
@@ -119,7 +120,8 @@ def _lies_ahead(seen: Seen, now: datetime) -> bool:
 
 
 def _count_future(session: Session, claim: Claim) -> int:
-    query = select(func.count()).where(
+    """A series counts once: its end is one person's one decision, however many occurrences go."""
+    query = select(func.count(func.distinct(func.coalesce(Sighting.series_id, Sighting.remote_id)))).where(
         Sighting.calendar_id == claim.ref.id, ~Sighting.deleted, Sighting.ends_at > claim.now
     )
     return session.scalar(query) or 0

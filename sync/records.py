@@ -57,6 +57,7 @@ def seen_of(row: Sighting) -> Seen:
         title=row.title,
         attendees=load_attendees(row.attendees),
         replaces=RemoteId(row.replaces) if row.replaces else None,
+        series_id=row.series_id,
     )
 
 
@@ -78,4 +79,5 @@ def store_sighting(
     row.deleted, row.blocks, row.version, row.updated = False, change.blocks, change.version, change.updated
     row.starts_at, row.ends_at = change.interval.start, change.interval.end
     row.title, row.attendees, row.key = change.title, dump_attendees(change.attendees), change.key
+    row.series_id = change.series_id
     return row

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from models.agents import Agent, Calendar
 from models.session import Sessions, transaction
-from providers.registry import Provider
+from providers.registry import SERVICES
 from sync.domain import Role
 from sync.errors import Malformed
 
@@ -30,10 +30,17 @@ def _known_zone(name: str) -> str:
     return name
 
 
+def _known_provider(name: str) -> str:
+    if name not in SERVICES:
+        message = f"input should be one of {', '.join(map(repr, map(str, SERVICES)))}"
+        raise ValueError(message)
+    return name
+
+
 class CalendarEntry(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    provider: Provider
+    provider: Annotated[str, AfterValidator(_known_provider)]
     remote: Annotated[str, StringConstraints(min_length=1, max_length=1000, strip_whitespace=True)]
     role: Role
     on_refusal: Literal["mark", "leave", "delete"] = "mark"
@@ -157,15 +164,13 @@ def _store_agent(session: Session, entry: AgentEntry) -> bool:
 
 def _store_calendar(session: Session, agent: Agent, entry: CalendarEntry) -> None:
     row = session.scalars(
-        select(Calendar).where(
-            Calendar.provider == entry.provider.value, func.lower(Calendar.remote) == entry.remote.lower()
-        )
+        select(Calendar).where(Calendar.provider == entry.provider, func.lower(Calendar.remote) == entry.remote.lower())
     ).one_or_none()
     where = f"agents.{agent.slug}.calendars.{entry.provider} {entry.remote}"
     if row is None:
         if entry.role is Role.MASTER and _has_master(session, agent):
             raise Malformed(where, f"{agent.slug} has another master already")
-        row = Calendar(agent_id=agent.id, provider=entry.provider.value, remote=entry.remote, role=entry.role.value)
+        row = Calendar(agent_id=agent.id, provider=entry.provider, remote=entry.remote, role=entry.role.value)
         session.add(row)
     if row.agent_id != agent.id:
         raise Malformed(where, "belongs to another agent already")

@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 from models.figures import get_newest_proposal
 from models.listings import list_calendars
 from models.session import transaction
-from providers.registry import connect
+from providers.registry import Credentials, connect
 from workers import observability
 from workers import verdict as judging
 from workers.diary import Diary
@@ -50,7 +50,7 @@ def run_demo(settings: Settings, *, seconds: float | None, as_json: bool) -> int
         EmbeddedError, NotReady, OSError: the stack does not start.
     """
     real = settings.reading_credentials()
-    if real.outlook is not None or real.google is not None:
+    if real != Credentials():
         raise SettingsError("the demo writes random events; unset the vendors' credentials, and it uses emulators")
     seed = random.SystemRandom().randrange(1_000_000)
     with Screen(as_json=as_json) as screen:

@@ -11,7 +11,7 @@ from models.listings import list_due_calendars
 from models.session import transaction
 from sync.detect import Report
 from sync.domain import CalendarId, Job
-from sync.errors import NeedsHuman, WatertightError
+from sync.errors import NeedsHuman, RateLimited, WatertightError
 from sync.failures import open_alert
 from sync.patience import put_off
 from sync.retry import RetryIn, RetryPolicy
@@ -20,6 +20,7 @@ from workers.nudge import nudge
 from workers.wiring import rand
 
 POLICY = RetryPolicy(max_attempts=5, base=2.0, cap=60.0)  # the cap stays far below the visibility timeout
+UNUSUAL_FAILURES = 3  # in a row: that a vendor asks to wait now and then needs nobody's attention
 SPREAD = 0.5  # of the period: fan-out is spread, not fired at once
 
 log = structlog.get_logger(__name__)
@@ -54,8 +55,10 @@ def run_calendar(task: Any, job: Job, calendar_id: int) -> str:  # noqa: ANN401 
             raise task.retry(exc=error, countdown=decision.seconds) from error
         if isinstance(error, NeedsHuman):
             _stop(calendar_id, job, error)
-        else:
-            _put_off(calendar_id, job, error)
+            raise
+        failures, seconds = _put_off(calendar_id, job, error)
+        if isinstance(error, RateLimited) and failures < UNUSUAL_FAILURES:
+            return f"left alone for {seconds:.0f} s, as the vendor asked"
         raise
     _nudge(report)
     return report.sentence()
@@ -65,11 +68,12 @@ def _nudge(report: Report) -> None:
     nudge((f"proposal:{proposal}" for proposal in report.proposals), about=report.about)
 
 
-def _put_off(calendar_id: int, job: Job, error: WatertightError) -> None:
+def _put_off(calendar_id: int, job: Job, error: WatertightError) -> tuple[int, float]:
     """The job leaves this calendar alone for a while; the others go on, and so does this job elsewhere (P9)."""
     with transaction(runtime().sessions) as session:
-        seconds = put_off(session, job, CalendarId(calendar_id), error, rand=rand())
+        failures, seconds = put_off(session, job, CalendarId(calendar_id), error, rand=rand())
     log.warning("calendar.put_off", calendar_id=calendar_id, job=job.value, code=error.code, seconds=round(seconds))
+    return failures, seconds
 
 
 def _stop(calendar_id: int, job: Job, error: NeedsHuman) -> None:

@@ -25,7 +25,6 @@ class Window:
     provider: str
     url: str
     diary: Diary
-    names: str = "id"  # the field in which the vendor names an event
 
     def create(self, calendar: str, interval: Interval, *, title: str, zone: str) -> str | None:
         """Type a new event in the wall time of ``zone``; its id, or None if the vendor would not have it."""
@@ -33,7 +32,6 @@ class Window:
         return self._act({"action": "create", "calendar": calendar, "event": event})
 
     def move(self, calendar: str, remote_id: str, interval: Interval, *, zone: str) -> str | None:
-        """Its id afterwards, which is a new one at some vendors."""
         event = {**_spelled(interval, zone), "zone": zone}
         return self._act({"action": "change", "calendar": calendar, "id": remote_id, "event": event})
 
@@ -45,7 +43,7 @@ class Window:
         shown = _post(f"{self.url}/_control/events", body=action, where=self.provider, diary=self.diary)
         if shown is None:
             return None
-        remote_id = str(shown.get(self.names))
+        remote_id = str(shown.get("uid") or shown.get("id"))  # booking tools number their bookings besides
         self.diary.changed(remote_id, moment=moment, version=shown.get("etag") or shown.get("@odata.etag"))
         return remote_id
 

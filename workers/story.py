@@ -31,7 +31,13 @@ AGAIN_SHARE = 0.35
 BURST = (8, 20)
 BURST_THREADS = 6
 MOST_WAITING = 40  # wishes and writes; people are told "soon", and nobody adds to a queue that does not move
-BURST_SECONDS, TOUCHING_SECONDS, GOOGLE_SECONDS, OUTLOOK_SECONDS = 4.0, 2.5, 1.0, 1.5  # mean pauses
+BURST_SECONDS, TOUCHING_SECONDS, GOOGLE_SECONDS, OUTLOOK_SECONDS, SOURCE_SECONDS = (
+    4.0,
+    2.5,
+    1.5,
+    2.0,
+    3.0,
+)  # mean pauses
 ZONES = ("America/New_York", "Europe/Paris", "Asia/Tokyo", "America/Los_Angeles", "Europe/London", "Asia/Kolkata")
 
 log = structlog.get_logger(__name__)
@@ -106,7 +112,7 @@ class Human:
             self._touch(agent, self.rand.choice(ours))
 
     def _touch(self, agent: str, remote_id: str) -> None:
-        """Move it twice as often as delete it; what is moved may be touched again."""
+        """Move it twice as often as delete it; what is moved may be touched again, under its new id where it has one."""
         calendar = self.calendars[agent]
         if self.rand.random() < 1 / 3:
             self.window.delete(calendar.remote, remote_id)
@@ -203,6 +209,10 @@ def _acts(
 
     masters = {calendar.agent: calendar for calendar in calendars if calendar.role == "master"}
     mirrors = {calendar.agent: calendar for calendar in calendars if calendar.role == "mirror"}
+    sources = [
+        (provider, {calendar.agent: calendar for calendar in calendars if calendar.provider == provider})
+        for provider in ("hubspot", "calcom")
+    ]
     times = Times({agent: calendar.zone for agent, calendar in masters.items()}, rand=rand("times"))
     outlook = Window("outlook", running.emulators["outlook"], diary)
     google = Window("google", running.emulators["google"], diary)
@@ -216,6 +226,15 @@ def _acts(
         ("touching", crowd.touch, TOUCHING_SECONDS),
         ("google", Human(google, mirrors, times, rand("google"), [], ours, 0.1).act, GOOGLE_SECONDS),
         ("outlook", Human(outlook, masters, times, rand("outlook"), [], ours, 0.3).act, OUTLOOK_SECONDS),
+        *(
+            (
+                name,
+                Human(Window(name, running.emulators[name], diary), own, times, rand(name), [], ours, 0.1).act,
+                SOURCE_SECONDS,
+            )
+            for name, own in sources
+            if own
+        ),
     ]
 
 

@@ -34,7 +34,6 @@ Made = tuple[str, str, str]
 
 READ_ATTEMPTS = 6
 CONTROL_SECONDS = 20.0
-NAMES = {"calcom": "uid"}  # the field in which a vendor names an event, where that is not "id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +149,7 @@ def window_of(horizon: Horizon) -> Interval:
 def list_made(emulators: dict[str, str]) -> set[Made]:
     """The events that came in through the vendor's API, by the vendor's own account."""
     return {
-        (provider, ref.lower(), str(event.get(NAMES.get(provider, "id"))))
+        (provider, ref.lower(), str(event.get("uid") or event.get("id")))
         for provider, url in emulators.items()
         for ref, events in _control(url, "state")["calendars"].items()
         for event in events

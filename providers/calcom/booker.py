@@ -53,7 +53,10 @@ class Booker:
             if known := self._created(key):
                 return known
             raise
-        return self._read_back(uid)
+        made = self._read_back(uid)
+        if made.key != key:
+            raise WriteOutcomeUnknown("calcom: booked, and the answer names another booking")
+        return made
 
     def update(self, remote_id: RemoteId, draft: EventDraft, *, version: str) -> RemoteEvent:
         """Bring the booking to the draft's time, or cancel it if the draft does not block. Its title stays.

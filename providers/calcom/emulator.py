@@ -10,7 +10,7 @@ moment otherwise), ``rows_shift`` (while paging, the first row changes and goes 
 paging, it is cancelled). Anywhere: ``older_shape`` (in spite of the version header), ``expired_key`` (498). In writes:
 ``reschedule_without_successor`` (42: the old booking does not name the new one), ``successor_without_origin`` (43: nor
 the new one the old), ``booked_despite_error`` (45: done, and answered with 400), ``double_booking`` (46: a taken time is
-not refused), ``write_without_effect`` (200, and nothing done), ``null_updated`` (a new booking has no ``updatedAt``).
+not refused), ``write_without_effect`` (200, and nothing done), ``null_updated`` (a new booking has no ``updatedAt``), ``other_event`` (one is answered with another).
 Numbers are rows of the provider facts. People may book a taken time: whether a calendar honours others is what the
 product is for. Webhooks are registered and never called. The shared ``late_in_lists`` has no effect, since it goes by
 ``id``: ``late_row`` does the same.
@@ -176,6 +176,8 @@ class CalcomEmulator:
         self._diary.must_be_free(owner.lower(), start=start, end=end)
         if not self._take("write_without_effect", request=request):
             self._diary.put(owner.lower(), booking)
+        if self._take("other_event", request=request):
+            booking = self._diary.bookings(owner.lower())[0]
         return self._done(request, booking, status=201)
 
     async def _reschedule(self, request: Request, uid: str) -> Response:

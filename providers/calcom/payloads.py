@@ -26,7 +26,7 @@ from sync.domain import (
     Removal,
     Unparsed,
     WriteKey,
-    is_storable,
+    is_name,
 )
 from sync.errors import Malformed
 
@@ -159,7 +159,7 @@ def parse_removal(raw: dict[str, Any]) -> Removal:
     uid = uid_of(raw)
     if uid is None:
         raise Malformed("uid", "is missing")
-    return Removal(uid, stamp_of(raw))
+    return Removal(uid, stamp_of(raw), replaces=origin_of(raw))
 
 
 def parse_event(raw: dict[str, Any], *, ref: CalendarRef) -> RemoteEvent:
@@ -273,7 +273,7 @@ def _attendees(booking: _Booking) -> list[Attendee]:
 
 def _uid(raw: dict[str, Any], name: str) -> RemoteId | None:
     value = raw.get(name)
-    return RemoteId(value) if isinstance(value, str) and value and is_storable(value) else None
+    return RemoteId(value) if isinstance(value, str) and is_name(value) else None
 
 
 def _rfc3339(instant: datetime) -> str:

@@ -14,7 +14,6 @@ import requests
 from providers.transport import retry_after
 from sync.errors import (
     Contention,
-    Forbidden,
     NoSuchRight,
     ProviderUnavailable,
     RateLimited,
@@ -48,12 +47,6 @@ def classify(status: int, headers: Mapping[str, str], body: dict[str, Any]) -> W
             return Contention(where)  # two writes of one record; a meeting has nothing unique to clash about
         case _:
             return None
-
-
-def classify_reading(status: int, headers: Mapping[str, str], body: dict[str, Any]) -> WatertightError | None:
-    """As ``classify``, for requests that only read. Searching is a POST, and is no attempt to write."""
-    error = classify(status, headers, body)
-    return Forbidden(str(error)) if isinstance(error, NoSuchRight) else error
 
 
 def _has_error_inside(status: int, body: dict[str, Any]) -> bool:

@@ -6,7 +6,6 @@ by API is a record of the CRM: it reserves nobody's time, and nobody is invited 
 
 from __future__ import annotations
 
-import functools
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +14,7 @@ from datetime import datetime
 from typing import Any, NoReturn
 
 from providers.gates import UNLIMITED, Limits
-from providers.hubspot.answers import classify, classify_reading
+from providers.hubspot.answers import classify
 from providers.hubspot.archived import ArchivedList
 from providers.hubspot.asking import Place, ask_changes, ask_window, has_changed_hands, is_answer_to, is_of
 from providers.hubspot.payloads import (
@@ -91,19 +90,18 @@ class HubSpotService:
         url = credentials.meetings_url
         # HubSpot counts by account. A key does not say of which, and both credential sets are keys of the same one.
         gate = limits.gate("hubspot", app="account", account=credentials.base_url)
-        connect = functools.partial(
-            Transport,
+        transport = Transport(
             "hubspot",
             auth=StaticToken(credentials.token),
+            classify=classify,
             guard=guard,
             refused=refused,
             gate=gate,
             timeout=timeout,
         )
-        reading = connect(classify=classify_reading)
-        self._search = Search(f"{url}/search", transport=reading)
-        self._archived = ArchivedList(url, transport=reading, clock=clock)
-        self._records = Records(url, reading=reading, writing=connect(classify=classify), clock=clock)
+        self._search = Search(f"{url}/search", transport=transport)
+        self._archived = ArchivedList(url, transport=transport, clock=clock)
+        self._records = Records(url, transport=transport, clock=clock)
 
     def calendar(self, ref: CalendarRef) -> HubSpotCalendar:
         return HubSpotCalendar(ref, search=self._search, archived=self._archived, records=self._records)

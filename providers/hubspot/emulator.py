@@ -6,7 +6,8 @@ calendar is an owner's meetings. A good token begins with ``pat-``; one that end
 Beyond the faults of every emulator it knows these. Of a page of the search: ``beyond_bounds`` (with rows that were not asked
 for, out of order), ``duplicate_rows``, ``oversized_page``, ``partial_page``, ``out_of_order``, ``malformed_row`` (end is
 null), ``errors_beside`` (COMPLETE with errors), ``endless_pages``. Of a write: ``late_in_search`` (the index shows it after
-``seconds``, and until then finds the record by what it was), ``empty_fields`` (answered as written, nothing kept). Refusals:
+``seconds``, and until then finds the record by what it was), ``empty_fields`` (answered as written, nothing kept),
+``other_event`` (a creation is answered with another meeting). Refusals:
 ``locked`` (423), ``migrating`` (477, Retry-After ``seconds``), ``burst_limit``, ``daily_limit``, ``missing_scopes``,
 ``version_gone`` (404 without an envelope).
 The faults of every emulator find an owner's calendar by the path alone: armed for a calendar they meet single records only.
@@ -169,8 +170,10 @@ class HubSpotEmulator:
         if self._take("empty_fields", request=request, owner=owner):
             properties = {"hs_timestamp": properties.get("hs_timestamp"), "hubspot_owner_id": owner}
         number = self.account.next_number()
-        record = new_record(number, properties, stamp=self.account.stamps.next())
-        return self._answer(shown_record(self._put(record, owner=owner), properties), status=201)
+        record = self._put(new_record(number, properties, stamp=self.account.stamps.next()), owner=owner)
+        if self._take("other_event", request=request, owner=owner):
+            record = self.account.records()[0]
+        return self._answer(shown_record(record, properties), status=201)
 
     async def _get(self, request: Request, number: str) -> Response:
         self._enter(request, owner=self.account.owner_of(number))

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import quote
 
+import requests
+
 from providers.hubspot.archived import ArchivedList
 from providers.hubspot.payloads import (
     PROPERTIES,
@@ -43,12 +45,9 @@ MEETING = f"{MEETINGS}/{{meeting}}"
 class Records:
     """The meetings of one account. Remembers which keys it has sent, since HubSpot does not."""
 
-    def __init__(
-        self, url: str, *, reading: Transport, writing: Transport, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, url: str, *, transport: Transport, clock: Callable[[], float] = time.monotonic) -> None:
         self._url = url
-        self._reading = reading
-        self._writing = writing
+        self._transport = transport
         self._clock = clock
         self._sent: dict[WriteKey, float] = {}
         self._lock = threading.Lock()
@@ -68,7 +67,7 @@ class Records:
         """
         params = {"properties": ",".join(PROPERTIES), "archived": "false"}
         try:
-            raw = self._reading.request("GET", self._at(remote_id), route=MEETING, params=params).body
+            raw = self._transport.request("GET", self._at(remote_id), route=MEETING, params=params).body
         except NotFound:
             self._must_be_served()
             return None
@@ -88,7 +87,7 @@ class Records:
             raise KeySpent("hubspot: the meeting of this key has been archived")
         self._must_not_repeat(key)
         try:
-            answer = self._writing.request(
+            answer = self._transport.request(
                 "POST", self._url, route=MEETINGS, json=dump_new(draft, key=key, owner=owner)
             )
         except WatertightError as error:
@@ -98,7 +97,10 @@ class Records:
         remote_id = answer.body.get("id")
         if not isinstance(remote_id, str) or not remote_id:
             raise WriteOutcomeUnknown(f"hubspot POST {MEETINGS}: created, and the answer has no id")
-        return self._read_back(RemoteId(remote_id), draft, owner=owner)
+        made = self._read_back(RemoteId(remote_id), draft, owner=owner)
+        if made.key != key:
+            raise WriteOutcomeUnknown(f"hubspot POST {MEETINGS}: created, and the answer names another meeting")
+        return made
 
     def update(self, remote_id: RemoteId, draft: EventDraft, *, version: str, owner: str) -> RemoteEvent:
         """Bring the record to the draft, if it still is at ``version``.
@@ -115,7 +117,7 @@ class Records:
         patch = dump_patch(draft, event=event, notes=notes_of(raw))
         if not patch["properties"]:
             return event
-        self._writing.request("PATCH", self._at(remote_id), route=MEETING, json=patch)
+        self._transport.request("PATCH", self._at(remote_id), route=MEETING, json=patch)
         return self._read_back(remote_id, draft, owner=owner)
 
     def archive(self, remote_id: RemoteId, *, version: str, owner: str) -> None:
@@ -123,13 +125,16 @@ class Records:
 
         Raises:
             StaleVersion: it is at another version.
+            WriteOutcomeUnknown: the answer is not the one to an archiving.
         """
         if self._get(remote_id, version=version, owner=owner) is None:
             return
         try:
-            self._writing.request("DELETE", self._at(remote_id), route=MEETING, empty=True)
+            answer = self._transport.request("DELETE", self._at(remote_id), route=MEETING, empty=True)
         except NotFound:
             return
+        if answer.status != requests.codes.no_content:  # a page with 200 comes from something in between
+            raise WriteOutcomeUnknown(f"hubspot DELETE {MEETING}: {answer.status} instead of 204")
 
     def _get(self, remote_id: RemoteId, *, version: str, owner: str) -> dict[str, Any] | None:
         raw = self.find(remote_id, owner=owner)
@@ -151,7 +156,7 @@ class Records:
     def _must_be_served(self) -> None:
         """Tell "no such meeting" from "no such address", as after the end of an API version: both are a 404."""
         try:
-            self._reading.request("GET", self._url, route=MEETINGS, params={"limit": "1"})
+            self._transport.request("GET", self._url, route=MEETINGS, params={"limit": "1"})
         except NotFound as error:
             raise Forbidden(f"hubspot GET {MEETINGS}: not served under this API version") from error
 

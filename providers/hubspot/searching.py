@@ -18,7 +18,7 @@ from typing import Any
 
 from providers.hubspot.payloads import ID, MODIFIED, PROPERTIES, id_of
 from providers.transport import Answer, Transport
-from sync.errors import ProviderUnavailable, WriteOutcomeUnknown
+from sync.errors import ProviderUnavailable
 
 PAGE_ROWS = 200  # the most that one page may hold
 MAX_PAGES = 500
@@ -87,11 +87,7 @@ class Search:
             "properties": list(PROPERTIES),
             "limit": limit,
         }
-        try:
-            # A search changes nothing, so it may be repeated.
-            answer = self._transport.request("POST", self._url, route=ROUTE, json=body, keyed=True)
-        except WriteOutcomeUnknown as error:
-            raise ProviderUnavailable(str(error)) from error
+        answer = self._transport.request("POST", self._url, route=ROUTE, json=body, reading=True)
         _must_be_whole(answer.body, limit=limit)
         return answer
 

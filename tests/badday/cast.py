@@ -20,7 +20,7 @@ def agents(count: int) -> AgentsFile:
     """The first three and as many more as it takes."""
     others = {f"agent-{number:02}": ZONES[number % len(ZONES)] for number in range(len(FIRST), count)}
     zones = dict(list({**FIRST, **others}.items())[:count])
-    entries = [_agent(slug, zone, owner=1001 + number) for number, (slug, zone) in enumerate(zones.items())]
+    entries = [_agent(slug, zone, owner=101 + number) for number, (slug, zone) in enumerate(zones.items())]
     return AgentsFile.model_validate({"agents": entries})
 
 

@@ -18,7 +18,6 @@ from workers.diary import Diary, now
 from workers.people import Form, Window
 from workers.story import LAST_DAY, Crowd, Human, Times
 from workers.up import Running
-from workers.verdict import NAMES
 
 PAUSES = {"burst": 15.0, "touching": 6.0, "outlook": 4.0, "google": 3.0, "hubspot": 4.0, "calcom": 4.0}  # mean, seconds
 OURS_SHARE = 0.15
@@ -102,7 +101,7 @@ def _acts(
         return _ours(run, calendar)
 
     def window(vendor: str) -> Window:
-        return Window(vendor, run.emulators[vendor], diary, names=NAMES.get(vendor, "id"))
+        return Window(vendor, run.emulators[vendor], diary)
 
     people = {
         vendor: Human(window(vendor), rows, hours, _rand(seed, vendor), [], ours, OURS_SHARE).act

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
+
+import pytest
 
 from sync.domain import EventDraft, Interval, RemoteEvent, RemoteId, WriteKey
 from sync.ports import CalendarAdapter
@@ -19,15 +21,17 @@ KEY = WriteKey("0b0c0d0e0f0a0b0c0d0e0f0a0b0c0d0e")
 
 
 class Can(StrEnum):
-    """What an implementation declares; where it does not, the tests of that are left out."""
+    """What an implementation can do. What it lacks by its nature it declares, with the reason; its tests are left out."""
 
     CREATE = "create"
-    KEEP_KEYS = "keep keys"  # a second creation with one key is the first one
     MOVE = "move"
+    STRETCH = "change the length of an event"
     RETITLE = "retitle"
+    FREE = "show an event that takes no time"
     KEEP_ID = "keep the id of what moves"
     DELETE = "delete"
-    PLANT = "plant a record that cannot be understood"
+    TELL_ONCE = "tell each change once"
+    EXPIRE = "let cursors expire"
 
 
 class Trouble(StrEnum):
@@ -51,7 +55,7 @@ class Trouble(StrEnum):
 class Bench(Protocol):
     """One fresh calendar. ``calendar`` is our client of it; the rest are a person's hands and the vendor's bad day."""
 
-    can: frozenset[Can]
+    lacks: Mapping[Can, str]
 
     @property
     def calendar(self) -> CalendarAdapter: ...
@@ -93,6 +97,13 @@ class Prepared:
 
     foreign: RemoteEvent
     cursor: str
+
+
+def need(bench: Bench, *abilities: Can) -> None:
+    """Leave a test out for an implementation that declares to lack what it is about."""
+    for ability in abilities:
+        if ability in bench.lacks:
+            pytest.skip(f"cannot {ability}: {bench.lacks[ability]}")
 
 
 def hours(start: float, end: float) -> Interval:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from providers.emulated_faults import Fault, Faults
@@ -31,8 +32,14 @@ class Emulator(Protocol):
 
 
 def arm(
-    emulator: Emulator, calendar: str, trouble: Trouble, call: str, *, seconds: float = RETRY_AFTER_SECONDS
+    emulator: Emulator,
+    calendar: str | None,
+    trouble: Trouble,
+    call: str,
+    *,
+    seconds: float = RETRY_AFTER_SECONDS,
+    writes: Mapping[str, str] = _METHODS,
 ) -> None:
-    """Until it is cleared: on every request of a read, and on the writing ones of a write."""
-    match = _METHODS[call] if call in NEEDS else None
+    """Until it is cleared: on every request of a read, and on the writing ones of a write (``writes``, by call)."""
+    match = writes[call] if call in NEEDS else None
     emulator.faults.arm(Fault(kind=_KINDS[trouble], calendar=calendar, match=match, times=None, seconds=seconds))

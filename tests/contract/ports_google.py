@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ assert MORNING == NINE
 
 
 class GoogleBench:
-    can = frozenset(Can)
+    lacks: Mapping[Can, str] = {}
 
     def __init__(self, server: Stage) -> None:
         self._google = server.world()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from tests.contract.ports_calcom import CALCOM
 from tests.contract.ports_google import GOOGLE
+from tests.contract.ports_hubspot import HUBSPOT
 from tests.contract.ports_memory import MEMORY
 from tests.contract.ports_outlook import OUTLOOK
 
-IMPLEMENTATIONS = (MEMORY, OUTLOOK, GOOGLE)
+IMPLEMENTATIONS = (MEMORY, OUTLOOK, GOOGLE, HUBSPOT, CALCOM)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from providers.memory import MemoryCalendar
@@ -31,7 +31,7 @@ _ALIKE: dict[Trouble, WatertightError] = {
 class MemoryBench:
     """Faults are the errors themselves: what a vendor's answer becomes is the clients' affair."""
 
-    can = frozenset(Can)
+    lacks: Mapping[Can, str] = {}
 
     def __init__(self) -> None:
         self.calendar = MemoryCalendar("memory")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from tests.contract.ports_faults import HANG_SECONDS, IMPATIENT, arm
 
 
 class OutlookBench:
-    can = frozenset(Can)
+    lacks: Mapping[Can, str] = {}
 
     def __init__(self, world: World, service: OutlookService) -> None:
         self._world = world

@@ -9,16 +9,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from providers.calcom import payloads as calcom
 from providers.google import payloads as google
+from providers.hubspot import payloads as hubspot
 from providers.outlook import payloads as outlook
 from providers.webform.mapping import FormMapping, read_mapping
 from providers.webform.payloads import Submission, parse_submission
-from sync.domain import Change, Unparsed
+from sync.domain import CalendarId, CalendarRef, Change, Role, Unparsed
 from sync.errors import Malformed
 
 FORMS: Final = Path(__file__).parents[2] / "docs" / "forms"
 FIXTURES: Final = Path(__file__).parents[1] / "fixtures"
 ZONE: Final = "America/Chicago"
+HOSTED: Final = CalendarRef(CalendarId(1), "dana", "calcom", "dana@example.com", Role.SOURCE, zone=ZONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ class Vendor:
 
     name: str
     seeds: tuple[dict[str, Any], ...]
-    read: Callable[[object], Change | Submission]
+    read: Callable[[object], Change | Submission | None]
 
 
 def _recorded(vendor: str) -> tuple[dict[str, Any], ...]:
@@ -58,5 +61,7 @@ def _submitted(name: str, mapping: FormMapping, raw: object) -> Submission | Unp
 VENDORS: Final = (
     Vendor("outlook", _recorded("outlook"), lambda raw: outlook.parse_change(raw, zone=ZONE)),
     Vendor("google", _recorded("google"), lambda raw: google.parse_change(raw, zone=ZONE)),
+    Vendor("hubspot", _recorded("hubspot"), hubspot.parse_change),
+    Vendor("calcom", _recorded("calcom"), lambda raw: calcom.parse_change(raw, ref=HOSTED)),
     *_forms(),
 )

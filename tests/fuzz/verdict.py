@@ -57,6 +57,7 @@ def judge(change: object) -> str:
             return "parsed"
         case Removal():
             assert is_name(change.remote_id)
+            assert change.replaces is None or is_name(change.replaces)
             assert change.updated is None or _is_utc(change.updated)
             return "removed"
         case Submission():
@@ -65,6 +66,8 @@ def judge(change: object) -> str:
         case Unparsed():
             _judge_quarantined(change)
             return "quarantined"
+        case None:
+            return "left to others"
         case _:
             raise AssertionError(type(change))
 
@@ -79,6 +82,7 @@ def _judge_event(event: RemoteEvent) -> None:
     assert is_name(event.remote_id)
     assert is_name(event.version)
     assert event.key is None or is_name(event.key)
+    assert event.replaces is None or is_name(event.replaces)
     assert event.series_id is None or is_storable(event.series_id)
     texts = [event.title, *(text for guest in event.attendees for text in (guest.name, guest.email))]
     assert all(type(text) is str and is_storable(text) for text in texts)

@@ -19,7 +19,7 @@ MIRROR = "dana-mirror"
 
 def gives_up(world: World, error: WatertightError, *, job: Job = Job.NEW, rand: float = 0.0) -> float:
     with transaction(world.app) as session:
-        return put_off(session, job, world.ids[MIRROR], error, rand=rand)
+        return put_off(session, job, world.ids[MIRROR], error, rand=rand)[1]
 
 
 def due(world: World, job: Job) -> set[str]:

@@ -16,7 +16,7 @@ from providers.memory import MemoryCalendar, MemoryCalendars
 from sync.commit.engine import CommitEngine
 from sync.commit.outcome import Outcome
 from sync.detect import Detector, Report
-from sync.domain import CalendarId, Interval, Job, Kind, ProposalId, RemoteEvent
+from sync.domain import CalendarId, CalendarRef, Interval, Job, Kind, ProposalId, RemoteEvent
 from sync.intake import Received, Request, receive
 
 TOMORROW = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=3)
@@ -36,6 +36,16 @@ def shown(calendar: MemoryCalendar) -> list[Interval]:
 def drag(calendar: MemoryCalendar, event: RemoteEvent, to: Interval) -> RemoteEvent:
     """A person moves an event."""
     return calendar.put(to, event.title, remote_id=event.remote_id, blocks=event.blocks)
+
+
+@dataclass(frozen=True)
+class MemoryService:
+    """Calendars in memory as one service among others (``providers.registry``)."""
+
+    calendars: MemoryCalendars
+
+    def calendar(self, ref: CalendarRef) -> MemoryCalendar:
+        return self.calendars.of(ref.remote)
 
 
 @dataclass
@@ -102,10 +112,12 @@ class World:
         calendar.replaces = replaces
         return calendar
 
-    def add_mirror(self, remote: str, *, agent: str = "dana", role: str = "mirror", **settings: str) -> MemoryCalendar:
+    def add_mirror(
+        self, remote: str, *, agent: str = "dana", role: str = "mirror", provider: str = "memory", **settings: str
+    ) -> MemoryCalendar:
         with transaction(self.app) as session:
             agent_id = session.scalars(select(Agent.id).where(Agent.slug == agent)).one()
-            calendar = Calendar(agent_id=agent_id, provider="memory", remote=remote, role=role, **settings)
+            calendar = Calendar(agent_id=agent_id, provider=provider, remote=remote, role=role, **settings)
             session.add(calendar)
             session.flush()
             self.ids[remote] = CalendarId(calendar.id)

@@ -125,6 +125,14 @@ def test_what_is_over_is_a_removal_however_odd_the_rest(status: str) -> None:
     assert parse_change(raw, ref=REF) == Removal(RemoteId("abc123"), utc("2027-03-01T10:00:00+00:00"))
 
 
+@pytest.mark.parametrize(("origin", "replaces"), [("old1", "old1"), (None, None), ("x" * 2000, None), (7, None)])
+def test_a_removal_names_what_the_booking_took_over_from(origin: object, replaces: str | None) -> None:
+    """A chain of bookings must not break at one that ended; and an odd link is no reason to miss that it did."""
+    removal = parse_change(booking(status="cancelled", rescheduledFromUid=origin), ref=REF)
+    assert isinstance(removal, Removal)
+    assert (removal.remote_id, removal.replaces) == ("abc123", replaces)
+
+
 def test_a_booking_never_changed_has_the_time_of_its_creation() -> None:
     assert parsed(updatedAt=None).updated == parsed(updatedAt=...).updated == utc("2027-03-01T09:00:00+00:00")
     assert parse_removal(booking(updatedAt=None)).updated == utc("2027-03-01T09:00:00+00:00")

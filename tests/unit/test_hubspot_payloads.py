@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from providers.hubspot.answers import classify, classify_reading
+from providers.hubspot.answers import classify
 from providers.hubspot.asking import OVERLAP, Place, ask_changes, has_changed_hands
 from providers.hubspot.payloads import (
     dump_new,
@@ -38,7 +38,6 @@ from sync.domain import (
 from sync.errors import (
     Contention,
     CursorExpired,
-    Forbidden,
     Malformed,
     NoSuchRight,
     ProviderUnavailable,
@@ -353,11 +352,6 @@ def test_answers_are_read_into_the_tree(
     found = classify(status, headers, body)
     assert found is None if error is None else type(found) is error
     assert getattr(found, "retry_after", None) == wait
-
-
-def test_a_missing_scope_is_no_attempt_to_write_when_reading() -> None:
-    found = classify_reading(403, {}, {"category": "MISSING_SCOPES"})
-    assert type(found) is Forbidden
 
 
 def test_what_an_answer_says_of_people_is_not_repeated() -> None:

@@ -20,10 +20,12 @@ import tenacity
 
 from providers.transport import Method, Transport, by_status, map_exception, no_guard, retry_after
 from sync.errors import (
+    CredentialReadOnly,
     CredentialRevoked,
     Forbidden,
     NeedsHuman,
     NeedsReread,
+    NoSuchRight,
     NotFound,
     Permanent,
     ProviderTimeout,
@@ -298,21 +300,36 @@ def test_a_short_limit_is_waited_for(vendor: Vendor) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "keyed", "sent"),
+    ("method", "how", "sent"),
     [
-        ("GET", False, 3),
-        ("POST", True, 3),
-        ("POST", False, 1),
-        ("PUT", False, 1),
-        ("PATCH", False, 1),
-        ("DELETE", False, 1),
+        ("GET", {}, 3),
+        ("POST", {"keyed": True}, 3),
+        ("POST", {"reading": True}, 3),
+        ("POST", {}, 1),
+        ("PUT", {}, 1),
+        ("PATCH", {}, 1),
+        ("DELETE", {}, 1),
     ],
 )
-def test_only_what_may_be_repeated_is_repeated(vendor: Vendor, method: Method, sent: int, *, keyed: bool) -> None:
+def test_only_what_may_be_repeated_is_repeated(vendor: Vendor, method: Method, how: dict[str, Any], sent: int) -> None:
     vendor.replies = [Reply(503, b"{}")]
     with pytest.raises(Transient):
-        ask(vendor, method, keyed=keyed)
+        ask(vendor, method, **how)
     assert len(vendor.asked) == sent
+
+
+def test_a_post_that_only_asks_is_no_write(vendor: Vendor) -> None:
+    """Nothing is unknown after it, and that it is forbidden says nothing of writing."""
+    heard: list[str] = []
+    door = Transport("acme", auth=Tokens(), classify=lambda *_: NoSuchRight("no"), refused=heard.append)
+    with pytest.raises(NoSuchRight):
+        ask(vendor, "POST", reading=True, door=door)
+    with pytest.raises(CredentialReadOnly):
+        ask(vendor, "POST", door=door)
+    assert heard == ["POST /users/{user}/events at acme"]
+    vendor.replies = [Reply(200, b"<html>")]
+    with pytest.raises(ProviderUnavailable):
+        ask(vendor, "POST", reading=True)
 
 
 def test_a_keyed_write_goes_through_when_the_vendor_recovers(vendor: Vendor) -> None:
@@ -334,6 +351,8 @@ def test_no_answer_in_time() -> None:
         slow = Vendor(url)
         with pytest.raises(ProviderTimeout):
             ask(slow, door=transport(seconds=0.1))
+        with pytest.raises(ProviderTimeout):
+            ask(slow, "POST", reading=True, door=transport(seconds=0.1))
         with pytest.raises(WriteOutcomeUnknown):
             ask(slow, "POST", keyed=False, door=transport(seconds=0.1))
 

@@ -14,6 +14,7 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("sightings", sa.Column("replaces", sa.String(), nullable=True))
+    op.add_column("sightings", sa.Column("series_id", sa.String(), nullable=True))
     op.create_index(
         "ix_sightings_replaces", "sightings", ["calendar_id", "replaces"], postgresql_where="replaces is not null"
     )
@@ -57,4 +58,5 @@ def downgrade() -> None:
     op.drop_column("cursors", "not_before")
     op.drop_column("cursors", "failures")
     op.drop_index("ix_sightings_replaces", table_name="sightings", postgresql_where="replaces is not null")
+    op.drop_column("sightings", "series_id")
     op.drop_column("sightings", "replaces")

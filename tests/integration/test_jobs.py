@@ -1,0 +1,84 @@
+"""One run of a job's task: what a failure of the vendor leaves behind for the next run and for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from celery.result import EagerResult
+from sqlalchemy import Engine, text
+
+from providers.emulation import Fault
+from tests.integration.commands import typed
+from tests.integration.office import Office, open_office
+from workers import app as celery
+from workers.new_appointments import sync_calendar
+
+GOOGLE = 2
+
+
+@pytest.fixture
+def office(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, owner_engine: Engine
+) -> Iterator[Office]:
+    with (
+        typed(monkeypatch, capsys, state_dir=tmp_path) as watertight,
+        open_office(watertight, tmp_path, owner_engine) as one,
+    ):
+        for name, value in watertight.env.items():
+            monkeypatch.setenv(f"WATERTIGHT_{name}", value)
+        for cached in (celery.settings, celery._runtime):
+            cached.cache_clear()
+        yield one
+        celery.runtime().sessions.kw["bind"].dispose()
+        for cached in (celery.settings, celery._runtime):
+            cached.cache_clear()
+
+
+def run() -> EagerResult:
+    return sync_calendar.apply(args=[GOOGLE])
+
+
+def rows(office: Office, query: str) -> list[tuple[object, ...]]:
+    with office.owner.connect() as connection:
+        return [tuple(row) for row in connection.execute(text(query))]
+
+
+def test_a_vendor_that_asks_to_wait_is_left_alone_and_nobody_is_called(office: Office) -> None:
+    assert run().result == "full read of 0, 0 proposed"
+    office.google.faults.arm(Fault(kind="rate_limited", seconds=3600, times=None))
+    assert run().result == "left alone for 3600 s, as the vendor asked"
+    assert rows(office, "SELECT failures, not_before > now() + interval '59 min' FROM cursors WHERE job = 'new'") == [
+        (1, True)
+    ]
+    assert rows(office, "SELECT code FROM dead_letters") == rows(office, "SELECT code FROM alerts") == []
+
+
+def test_one_that_asks_again_and_again_is_somebody_s_affair(office: Office) -> None:
+    run()
+    office.google.faults.arm(Fault(kind="rate_limited", seconds=3600, times=None))
+    results = [run() for _ in range(3)]
+    assert [result.successful() for result in results] == [True, True, False]
+    assert rows(office, "SELECT code FROM alerts WHERE resolved_at IS NULL") == [("rate_limited",)]
+    office.google.faults.clear()
+    celery._runtime.cache_clear()  # as if the hour were over, for which everybody keeps away
+    assert run().successful()
+    assert rows(office, "SELECT failures, not_before FROM cursors WHERE job = 'new'") == [(0, None)]
+    assert rows(office, "SELECT code FROM alerts WHERE resolved_at IS NULL") == []
+
+
+def test_a_calendar_that_cannot_be_read_is_put_off(office: Office) -> None:
+    run()
+    office.google.faults.arm(Fault(kind="forbidden", times=None))
+    assert not run().successful()
+    assert rows(office, "SELECT failures, not_before > now() FROM cursors WHERE job = 'new'") == [(1, True)]
+    assert rows(office, "SELECT code FROM dead_letters") == [("forbidden",)]
+    assert rows(office, "SELECT stopped_code FROM calendars ORDER BY id") == [(None,), (None,)]
+
+
+def test_a_revoked_credential_stops_the_calendar(office: Office) -> None:
+    office.google.faults.arm(Fault(kind="invalid_grant", times=None))
+    assert not run().successful()
+    assert rows(office, "SELECT stopped_code FROM calendars ORDER BY id") == [(None,), ("credential_revoked",)]
+    assert run().result == "skipped: stopped by credential_revoked"
