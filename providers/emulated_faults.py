@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from providers.emulated_badday import COMMON, BadDay, Kind
 
 
 class Fault(BaseModel):
@@ -30,9 +32,10 @@ class Fault(BaseModel):
 
 
 class Faults:
-    """The faults that are armed now."""
+    """The faults that are armed now, and those that a bad day draws from ``kinds``."""
 
-    def __init__(self) -> None:
+    def __init__(self, kinds: Sequence[Kind] = COMMON) -> None:
+        self.bad_day = BadDay(kinds)
         self._armed: list[tuple[Fault, float]] = []
 
     def arm(self, fault: Fault) -> None:
@@ -45,7 +48,7 @@ class Faults:
         return [fault.model_dump() for fault, _ in self._armed]
 
     def take(self, *kinds: str, calendar: str | None = None, request: str = "") -> Fault | None:
-        """The first armed fault of one of ``kinds`` that matches, counted as used."""
+        """The first armed fault of one of ``kinds`` that matches, else the one that a bad day drew; counted as used."""
         for position, (fault, _) in enumerate(self._armed):
             if fault.kind in kinds and self._matches(fault, calendar=calendar, request=request):
                 if fault.times is not None:
@@ -53,7 +56,8 @@ class Faults:
                     if fault.times <= 0:
                         del self._armed[position]
                 return fault
-        return None
+        drawn = self.bad_day.take(kinds)
+        return Fault(kind=drawn.name, seconds=drawn.seconds) if drawn else None
 
     @staticmethod
     def _matches(fault: Fault, *, calendar: str | None, request: str) -> bool:

@@ -17,6 +17,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PositiveInt
 
+from providers.emulated_badday import Profile
 from providers.emulated_faults import Fault, Faults, without_newest
 from providers.emulated_store import Entry, Store
 
@@ -137,7 +138,8 @@ def build_app(emulator: Emulator) -> FastAPI:
         request.state.at_once = emulator.books.opened(mailbox)  # for vendors that limit it
         status = 500
         try:
-            response = await _with_faults(emulator, request, call_next, mailbox)
+            with emulator.faults.bad_day.over(f"{request.method} {request.url.path}?{request.url.query}".rstrip("?")):
+                response = await _with_faults(emulator, request, call_next, mailbox)
             status = response.status_code
         finally:
             emulator.books.closed(mailbox, f"{request.method} {_template(request)}", status)
@@ -251,10 +253,26 @@ def _control(emulator: Emulator) -> APIRouter:
 
     @router.get("/requests")
     async def requests() -> dict[str, Any]:
-        return emulator.books.as_dict()
+        return {**emulator.books.as_dict(), "bad_day": emulator.faults.bad_day.as_dict()}
 
+    _add_bad_day(router, emulator)
     _add_limits(router, emulator.books)
     return router
+
+
+def _add_bad_day(router: APIRouter, emulator: Emulator) -> None:
+    @router.post("/bad-day")
+    async def begin(profile: Profile) -> Response:
+        try:
+            emulator.faults.bad_day.begin(profile)
+        except KeyError as error:
+            return JSONResponse({"error": f"{error.args[0]} does not suit a bad day of {emulator.name}"}, 404)
+        return JSONResponse(profile.model_dump())
+
+    @router.delete("/bad-day")
+    async def end() -> dict[str, Any]:
+        emulator.faults.bad_day.end()
+        return emulator.faults.bad_day.as_dict()
 
 
 def _add_limits(router: APIRouter, books: Books) -> None:

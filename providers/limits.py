@@ -84,7 +84,9 @@ class Keys:
         )
 
     def rates_of(self, route: str) -> list[tuple[str, Limit]]:
-        return [(key, limit) for key, limit in self.rates if limit.counts(route)]
+        """The tightest first: whoever waits for it looks again and again, and must not use up the others meanwhile."""
+        counting = [(key, limit) for key, limit in self.rates if limit.counts(route)]
+        return sorted(counting, key=lambda rate: rate[1].most / rate[1].seconds)
 
 
 def _digest(*parts: str) -> str:

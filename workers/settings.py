@@ -19,6 +19,7 @@ from workers.limit_settings import LimitSettings
 
 SECRETS_DIR = Path("/run/secrets")
 RUN_FILE = "run.json"
+EMULATED_HOSTS_FILE = "calcom-keys.json"  # where it exists, each host of the emulator has a key, and its limits, alone
 
 __all__ = ["EMULATED_KEY_FILE", "SECRETS_DIR", "Settings", "SettingsError", "as_it_runs", "load", "with_emulators"]
 
@@ -144,7 +145,11 @@ def load() -> Settings:
 def with_emulators(settings: Settings, urls: Mapping[str, str]) -> Settings:
     """The same settings with the emulators at ``urls`` in the place of their vendors."""
     key_file = settings.state_dir.resolve() / EMULATED_KEY_FILE
-    return settings.model_copy(update=emulated(urls, key_file=key_file))
+    update = emulated(urls, key_file=key_file)
+    hosts_file = settings.state_dir.resolve() / EMULATED_HOSTS_FILE
+    if "calcom" in urls and hosts_file.exists():
+        update |= {"calcom_key": None, "calcom_keys_file": hosts_file}
+    return settings.model_copy(update=update)
 
 
 def as_it_runs(settings: Settings) -> Settings:

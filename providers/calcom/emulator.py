@@ -28,6 +28,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
+from providers.calcom.emulated_badday import KINDS
 from providers.calcom.emulated_booking import (
     TAKEN,
     Booking,
@@ -79,7 +80,7 @@ class CalcomEmulator:
 
     def __init__(self, *, journal: Path | None = None) -> None:
         self.store = Store(journal)
-        self.faults = Faults()
+        self.faults = Faults(KINDS)
         self.books = Books()
         self.requests_per_minute = REQUESTS_PER_MINUTE
         self.event_types: dict[int, str] = {}

@@ -21,6 +21,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
 from providers.emulation import Books, Entry, Fault, Faults, HumanAction, Store
+from providers.google.emulated_badday import KINDS
 from providers.google.emulated_calendars import Calendars, shown_instances
 from providers.google.emulated_event import Refusal
 from providers.google.emulated_feed import LIES, asked_window, is_endless, is_expanded, list_page, spoilt
@@ -58,7 +59,7 @@ class GoogleEmulator:
 
     def __init__(self, *, journal: Path | None = None) -> None:
         self.store = Store(journal)
-        self.faults = Faults()
+        self.faults = Faults(KINDS)
         self.books = Books(limits=dict(LIMITS))
         self._tokens = Tokens()
         self._channels = Channels()

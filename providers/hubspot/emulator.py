@@ -26,6 +26,7 @@ from fastapi.routing import APIRoute
 
 from providers.emulation import Books, Entry, Faults, HumanAction, Store
 from providers.hubspot.emulated_account import Account, planted
+from providers.hubspot.emulated_badday import KINDS
 from providers.hubspot.emulated_limits import Limits
 from providers.hubspot.emulated_record import (
     PROPERTIES,
@@ -84,7 +85,7 @@ class HubSpotEmulator:
 
     def __init__(self, *, journal: Path | None = None) -> None:
         self.store = Store(journal)
-        self.faults = Faults()
+        self.faults = Faults(KINDS)
         self.books = Books()
         self.limits = Limits()
         self.most_results = MOST_RESULTS

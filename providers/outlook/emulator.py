@@ -2,8 +2,7 @@
 
 Faults beyond the common ones: ``expired_cursor`` (410), ``expired_cursor_40x``, ``duplicate_rows``, ``stub_rows``,
 ``drop_deletion``, ``series_as_master`` (of a deleted series no occurrence is told), ``endless_pages``, ``big_pages``,
-``malformed_row`` (null start.dateTime in a listing),
-``duplicate_transaction_400``, ``duplicate_transaction_409``, ``duplicate_transaction_echo``,
+``malformed_row`` (null start.dateTime in a listing), ``duplicate_transaction_400``, ``duplicate_transaction_409``, ``duplicate_transaction_echo``,
 ``duplicate_transaction_without_id``, ``transient_412``, ``delayed_visibility`` (a new event is unseen for ``seconds``),
 ``lost_push``, ``repeated_push``, ``lost_subscription`` (ended without a word), ``revoked_secret`` (the token endpoint
 answers 401), ``expired_tokens``, ``false_removal``, ``omitted_series``, ``next_link_504``, ``custom_zone``,
@@ -30,6 +29,7 @@ from providers.emulation import Books, Entry, Fault, Faults, HumanAction, Store
 from providers.outlook import emulated_delta as delta
 from providers.outlook import emulated_events as events
 from providers.outlook import emulated_push as push
+from providers.outlook.emulated_badday import KINDS
 from providers.outlook.emulated_events import GraphError
 from providers.outlook.emulated_limits import LIMITS, TOKEN_SECONDS, Throttle, Tokens, openid_configuration
 from providers.outlook.emulated_mailboxes import Mailboxes, Take
@@ -61,7 +61,7 @@ class OutlookEmulator:
 
     def __init__(self, *, journal: Path | None = None) -> None:
         self.store = Store(journal)
-        self.faults = Faults()
+        self.faults = Faults(KINDS)
         self.books = Books(limits=dict(LIMITS))
         self._mailboxes = Mailboxes(self.store, notify=self._notify)
         self._subscriptions = push.Subscriptions()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,7 @@ def known_faults(vendor: str) -> set[str]:
     """Every word in the code of the vendor's emulator and of what all emulators share; their docstrings do not count."""
     providers = ROOT / "providers"
     files = [*providers.glob("emulat*.py"), *(providers / FOLDERS[vendor]).glob("emulat*.py")]
+    files = [file for file in files if file.name != "emulated_badday.py"]  # which names faults and knows none
     return {
         node.value
         for file in files
@@ -71,6 +73,12 @@ def test_every_fault_is_one_that_its_emulator_knows(row: Row) -> None:
         assert set(row.faults) <= known_faults(row.vendor)
     else:
         assert row.fault == "never asked"
+
+
+@pytest.mark.parametrize("vendor", [vendor for vendor, folder in FOLDERS.items() if folder != "calendly"])
+def test_a_bad_day_is_made_of_faults_that_its_emulator_knows(vendor: str) -> None:
+    drawn = importlib.import_module(f"providers.{FOLDERS[vendor]}.emulated_badday").KINDS
+    assert {kind.name for kind in drawn} - known_faults(vendor) == set()
 
 
 def test_every_test_of_a_lie_stands_in_the_table() -> None:

@@ -120,6 +120,13 @@ def test_a_search_has_a_limit_of_its_own(valkey: EmbeddedValkey) -> None:
     assert goes_in(gate, route="/crm/v3/objects/meetings/{id}")
 
 
+def test_those_who_wait_for_the_tighter_limit_use_up_no_other(valkey: EmbeddedValkey) -> None:
+    rules = Rules({"acme": (Limit(Per.ACCOUNT, 10, 60), Limit(Per.ACCOUNT, 1, 30, route="/search"))})
+    gate = acme(valkey.url(), rules=rules)
+    assert sum(goes_in(gate, route="/search") for _ in range(30)) == 1
+    assert sum(goes_in(gate, route="/events") for _ in range(30)) == 9
+
+
 def test_google_never_has_to_say_too_fast(valkey: EmbeddedValkey) -> None:
     emulator = GoogleEmulator()
     emulator.books.limits.update(person_per_minute=12, project_per_minute=20)

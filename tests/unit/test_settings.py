@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.google.serving import service_account
-from workers.settings import RUN_FILE, Settings, SettingsError, as_it_runs, load, with_emulators
+from workers.settings import EMULATED_HOSTS_FILE, RUN_FILE, Settings, SettingsError, as_it_runs, load, with_emulators
 
 RUNNING = {
     "database_url": "postgresql+psycopg://app@/watertight",
@@ -154,3 +154,14 @@ def test_only_the_named_vendors_are_emulated() -> None:
     settings = with_emulators(Settings(), {"outlook": "http://127.0.0.1:2"})
     assert settings.google_service_account_file is None
     assert settings.outlook_base_url == "http://127.0.0.1:2/v1.0"
+
+
+def test_each_host_of_the_emulated_booking_tool_may_have_a_key_of_its_own(tmp_path: Path) -> None:
+    settings, url = Settings(state_dir=tmp_path), {"calcom": "http://127.0.0.1:4"}
+    together = with_emulators(settings, url).reading_credentials().calcom
+    assert together is not None
+    assert together.key == "cal_emulated"
+    (tmp_path / EMULATED_HOSTS_FILE).write_text(json.dumps({"dana": "cal_test_dana"}))
+    apart = with_emulators(settings, url).reading_credentials().calcom
+    assert apart is not None
+    assert apart.key == {"dana": "cal_test_dana"}

@@ -1,0 +1,121 @@
+"""People at all four vendors' windows and in front of our own form, until they are told to stop."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+from sqlalchemy.exc import OperationalError
+
+from models.figures import list_bookings
+from models.listings import CalendarRecord
+from models.session import transaction
+from sync.domain import Interval
+from workers.diary import Diary, now
+from workers.people import Form, Window
+from workers.story import LAST_DAY, Crowd, Human, Times
+from workers.up import Running
+
+PAUSES = {"burst": 15.0, "touching": 6.0, "outlook": 4.0, "google": 3.0, "hubspot": 4.0, "calcom": 4.0}  # mean, seconds
+OURS_SHARE = 0.15
+THREADS = 6
+
+Act = Callable[[], None]
+
+
+class Hours(Times):
+    """The same times, an hour long each: a booking of Cal.com keeps its length, so people may not move it to another."""
+
+    def choose(self, agent: str) -> Interval:
+        return _an_hour(super().choose(agent))
+
+    def fresh(self, agent: str) -> Interval:
+        return _an_hour(super().fresh(agent))
+
+
+def _an_hour(wanted: Interval) -> Interval:
+    return Interval(wanted.start, wanted.start + timedelta(hours=1))
+
+
+class Traffic:
+    """Each act in a thread of its own. While ``is_full``, all wait: nobody adds to a queue that does not move."""
+
+    def __init__(
+        self,
+        run: Running,
+        calendars: Sequence[CalendarRecord],
+        *,
+        diary: Diary,
+        seed: int,
+        pace: float,
+        is_full: Callable[[], bool],
+    ) -> None:
+        self._is_full = is_full
+        self._stopped = threading.Event()
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="prospect")
+        acts = _acts(run, calendars, diary=diary, seed=seed, pool=self._pool)
+        self._threads = [
+            threading.Thread(target=self._repeat, args=(act, PAUSES[name] * pace, _rand(seed, f"{name} pause")))
+            for name, act in acts.items()
+        ]
+        for thread in self._threads:
+            thread.daemon = True
+            thread.start()
+
+    def stop(self) -> None:
+        """Nobody does anything any more afterwards."""
+        self._stopped.set()
+        for thread in self._threads:
+            thread.join()
+        self._pool.shutdown()
+
+    def _repeat(self, act: Act, pause: float, rand: random.Random) -> None:
+        while not self._stopped.wait(rand.expovariate(1 / pause)):
+            if self._is_full():
+                continue
+            try:
+                act()
+            except OperationalError:  # asked what is ours while the database was busy
+                continue
+
+
+def _rand(seed: int, name: str) -> random.Random:
+    return random.Random(f"{seed}:{name}")  # noqa: S311 - a story, not a secret
+
+
+def _acts(
+    run: Running, calendars: Sequence[CalendarRecord], *, diary: Diary, seed: int, pool: ThreadPoolExecutor
+) -> dict[str, Act]:
+    by_vendor = {
+        vendor: {row.agent: row for row in calendars if row.provider == vendor}
+        for vendor in ("outlook", *run.emulators)
+    }
+    masters = by_vendor["outlook"]
+    zones = {agent: row.zone for agent, row in masters.items()}
+    times, hours = Times(zones, rand=_rand(seed, "times")), Hours(zones, rand=_rand(seed, "hours"))
+
+    def ours(calendar: CalendarRecord) -> list[str]:
+        return _ours(run, calendar)
+
+    def window(vendor: str) -> Window:
+        return Window(vendor, run.emulators[vendor], diary)
+
+    people = {
+        vendor: Human(window(vendor), rows, hours, _rand(seed, vendor), [], ours, OURS_SHARE).act
+        for vendor, rows in by_vendor.items()
+    }
+    form, hand = Form(run.web, diary), window("outlook")
+    crowd = Crowd(form, sorted(masters), times, _rand(seed, "crowd"), hand, masters, pool)
+    return {**people, "burst": crowd.burst, "touching": crowd.touch}
+
+
+def _ours(run: Running, calendar: CalendarRecord) -> list[str]:
+    """Events of this calendar that carry appointments."""
+    moment = now()
+    with transaction(run.sessions) as session:
+        bookings = list_bookings(session, start=moment, end=moment + timedelta(days=LAST_DAY))
+    own = [booking for booking in bookings if booking.agent == calendar.agent and booking.holds_slot]
+    return [booking.events[calendar.id] for booking in own if calendar.id in booking.events]
