@@ -1,6 +1,6 @@
 # Everything a person or CI runs. GNU make 3.81 or newer and a python3 of at least 3.11 are all it needs.
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo up test nightly replay race fuzz mutants lint bench lock clean
+.PHONY: help install install-dev demo up test nightly replay race fuzz badday mutants lint bench lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -42,6 +42,9 @@ replay: $(DEV)  ## the one round of the state machine that a failure names (SEED
 
 fuzz: $(DEV)  ## 100,000 damaged records for each vendor (WATERTIGHT_FUZZ=…, WATERTIGHT_SEED=…)
 	@$(BIN)/python -m pytest tests/fuzz -n 0 -s -o 'python_files=fuzz_*.py' -o timeout=0 $(ARGS)
+
+badday: $(DEV)  ## 20 agents, four vendors that misbehave at random, and a verdict (SECONDS=600, SEED=1, ARGS=...)
+	@$(BIN)/python -m tests.badday.bad_day --seconds '$(or $(ASKED_SECONDS),600)' --seed '$(or $(SEED),1)' $(ARGS)
 
 mutants: $(DEV)  ## remove one guard at a time and see a test fail (ARGS='fence' for some of them)
 	@$(BIN)/python tests/mutants.py $(ARGS)

@@ -15,6 +15,7 @@ from sync.errors import Transient, WatertightError
 from sync.failures import resolve_alert
 from sync.retry import RetryPolicy
 
+RUN_SECONDS = 60.0  # longer than one attempt takes with its timeouts and quick retries
 BACKOFF = RetryPolicy(max_attempts=1, base=60.0, cap=4 * 3600.0)
 
 
@@ -33,6 +34,15 @@ def put_off(
     seconds = max(BACKOFF.delay(row.failures, rand=rand), asked or 0.0)
     row.not_before = database_now(session) + timedelta(seconds=seconds)
     return row.failures, seconds
+
+
+def hold_back(session: Session, job: Job, calendar_id: CalendarId, *, seconds: float) -> None:
+    """A run tries again in ``seconds``: until then, and while it does, no other run of this job begins (P9)."""
+    session.execute(
+        update(Cursor)
+        .where(Cursor.calendar_id == calendar_id, Cursor.job == job.value)
+        .values(not_before=database_now(session) + timedelta(seconds=seconds + RUN_SECONDS))
+    )
 
 
 def release_calendar(session: Session, calendar: Calendar) -> None:

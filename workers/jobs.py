@@ -13,7 +13,7 @@ from sync.detect import Report
 from sync.domain import CalendarId, Job
 from sync.errors import NeedsHuman, RateLimited, WatertightError
 from sync.failures import open_alert
-from sync.patience import put_off
+from sync.patience import hold_back, put_off
 from sync.retry import RetryIn, RetryPolicy
 from workers.app import runtime
 from workers.nudge import nudge
@@ -52,7 +52,9 @@ def run_calendar(task: Any, job: Job, calendar_id: int) -> str:  # noqa: ANN401 
     except WatertightError as error:
         decision = POLICY.decide(error, attempt=task.request.retries + 1, rand=rand())
         if isinstance(decision, RetryIn) and decision.seconds <= POLICY.cap:
-            raise task.retry(exc=error, countdown=decision.seconds) from error
+            _hold_back(calendar_id, job, decision.seconds)
+            # The first message was void after its period; this one is not, or a vendor that hangs would never be given up.
+            raise task.retry(exc=error, countdown=decision.seconds, expires=None) from error
         if isinstance(error, NeedsHuman):
             _stop(calendar_id, job, error)
             raise
@@ -66,6 +68,12 @@ def run_calendar(task: Any, job: Job, calendar_id: int) -> str:  # noqa: ANN401 
 
 def _nudge(report: Report) -> None:
     nudge((f"proposal:{proposal}" for proposal in report.proposals), about=report.about)
+
+
+def _hold_back(calendar_id: int, job: Job, seconds: float) -> None:
+    """While this run keeps trying, beat starts no other beside it."""
+    with transaction(runtime().sessions) as session:
+        hold_back(session, job, CalendarId(calendar_id), seconds=seconds)
 
 
 def _put_off(calendar_id: int, job: Job, error: WatertightError) -> tuple[int, float]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import func, update
 from sqlalchemy.orm import Session
 
 from models.ledger import Write
@@ -21,9 +21,9 @@ from sync.commit.follow import follow_master, remove_stray
 from sync.commit.holds import release_expired
 from sync.commit.master import Blocked, Master
 from sync.commit.order import Order
-from sync.commit.outcome import Outcome, Skipped, Snoozed
+from sync.commit.outcome import Outcome, Skipped, Snoozed, Written
 from sync.commit.settle import hold_on, progress, refuse, settle
-from sync.domain import Kind, Reason, RemoteEvent, RemoteId
+from sync.domain import Kind, Reason, RemoteEvent, RemoteId, Role
 from sync.errors import Contention, Malformed, NeedsHuman, Permanent, Rejected, WatertightError
 from sync.failures import Severity, open_alert, record_dead_letter
 from sync.ports import Calendars
@@ -226,9 +226,27 @@ class CommitEngine:
         if isinstance(decision, RetryIn):
             return self._snooze(order.write_id, order.fence, seconds=decision.seconds, error=error)
         self._tell(order.calendar.id, order, error)
+        if isinstance(error, Rejected) and order.calendar.role is Role.SOURCE:
+            return self._give_up(order, error)
         # A vendor also refuses the key of an event that a person deleted before we heard of it: start afresh later.
         fresh = {"key": uuid.uuid4().hex} if isinstance(error, Rejected) else {}
         return self._snooze(order.write_id, order.fence, seconds=PARKED_SECONDS, error=error, **fresh)
+
+    def _give_up(self, order: CopyOrder, error: WatertightError) -> Outcome:
+        """What a source cannot show (a booking tool: another length) it never will; people have been told."""
+        with transaction(self._sessions) as session:
+            session.execute(
+                update(Write)
+                .where(Write.id == order.write_id, Write.fence == order.fence, Write.state == "due")
+                .values(
+                    state="failed",
+                    finished_at=func.clock_timestamp(),
+                    leased_until=None,
+                    last_error_code=error.code,
+                )
+            )
+        cross(Boundary.SNOOZED)
+        return Written("the source cannot show it; people are told")
 
     def _snooze(self, write_id: int, fence: int, *, seconds: float, error: WatertightError, **fresh: str) -> Outcome:
         with transaction(self._sessions) as session:

@@ -82,3 +82,13 @@ def test_a_revoked_credential_stops_the_calendar(office: Office) -> None:
     assert not run().successful()
     assert rows(office, "SELECT stopped_code FROM calendars ORDER BY id") == [(None,), ("credential_revoked",)]
     assert run().result == "skipped: stopped by credential_revoked"
+
+
+def test_while_a_run_keeps_trying_no_other_begins_beside_it(office: Office) -> None:
+    run()
+    office.google.faults.arm(Fault(kind="server_error", times=3))  # the first attempt, with its quick retries
+    assert run().successful()
+    assert rows(office, "SELECT failures, not_before FROM cursors WHERE job = 'new'") == [(0, None)]
+    office.google.faults.arm(Fault(kind="server_error", times=None))
+    assert not run().successful()
+    assert rows(office, "SELECT failures, not_before > now() FROM cursors WHERE job = 'new'") == [(1, True)]

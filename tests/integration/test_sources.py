@@ -6,6 +6,7 @@ import pytest
 
 from providers.memory import MemoryCalendar
 from sync.domain import Interval, Job, Kind, RemoteEvent
+from sync.errors import Rejected
 from tests.integration.world import World, at, drag, shown
 
 
@@ -162,3 +163,15 @@ def test_a_circle_of_events_that_replace_each_other_ends(world: World, tool: Mem
     world.sql("UPDATE sightings SET replaces = :two WHERE remote_id = :one", one=one.remote_id, two=two.remote_id)
     world.quiesce()
     assert everywhere(world, tool) == [[at(12)]] * 4
+
+
+def test_what_a_source_cannot_show_is_told_to_people_and_left(world: World, crm: MemoryCalendar) -> None:
+    booked_from(world, crm, at(10))
+    crm.fail("update", Rejected("the length cannot be changed"))
+    drag(world.master, world.master.events()[0], at(14))
+    world.quiesce()
+    assert (everywhere(world, crm), world.due()) == ([[at(14)], [at(14)], [at(14)], [at(10)]], [])
+    assert world.sql("SELECT code FROM dead_letters WHERE state = 'open'") == [("rejected",)]
+    drag(world.master, world.master.events()[0], at(15))
+    world.quiesce()
+    assert everywhere(world, crm) == [[at(15)]] * 4
