@@ -32,7 +32,7 @@ from workers.verdict import Verdict
 from workers.view import Screen
 from workers.wiring import fleet_limits
 
-PERIODS = {"new_every": 2.0, "cancel_every": 3.0, "update_every": 3.0, "resume_every": 2.0}
+PERIODS = {"new_every": 4.0, "cancel_every": 6.0, "update_every": 6.0, "resume_every": 2.0}  # HubSpot: 2.5 searches/s
 STANDSTILL_SECONDS = 60.0  # longer than a commit lease (30 s): what a killed worker had in hand waits for its end
 MOST_QUIET_SECONDS = 300.0
 RESERVE_SHARE, LEAST_RESERVE, MOST_RESERVE = 0.3, 5.0, 20.0  # of the time, kept for settling

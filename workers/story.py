@@ -78,6 +78,10 @@ def _is_race_time(wanted: Interval) -> bool:
     return wanted.start.hour <= max(race.HOURS_UTC) and wanted.end.hour >= min(race.HOURS_UTC)
 
 
+Placed = tuple[str, timedelta]
+"""An event's id, and how long it lasts."""
+
+
 @dataclass(slots=True)
 class Human:
     """Somebody in front of one vendor's window: makes, moves and deletes events, and now and then touches one of ours."""
@@ -86,8 +90,8 @@ class Human:
     calendars: Mapping[str, CalendarRecord]
     times: Times
     rand: random.Random
-    own: list[tuple[str, str]]
-    ours: Callable[[CalendarRecord], Sequence[str]]
+    own: list[tuple[str, Placed]]
+    ours: Callable[[CalendarRecord], Sequence[Placed]]
     ours_share: float
 
     def act(self) -> None:
@@ -102,22 +106,29 @@ class Human:
         agent = self.rand.choice(sorted(self.calendars))
         calendar, number = self.calendars[agent], self.rand.randrange(1000)
         title, zone = f"{self.window.provider.title()} {number}", self.rand.choice((calendar.zone, *ZONES))
-        made = self.window.create(calendar.remote, self.times.choose(agent), title=title, zone=zone)
+        wanted = self.times.choose(agent)
+        made = self.window.create(calendar.remote, wanted, title=title, zone=zone)
         if made is not None:
-            self.own.append((agent, made))
+            self.own.append((agent, (made, wanted.end - wanted.start)))
 
     def _touch_ours(self) -> None:
         agent = self.rand.choice(sorted(self.calendars))
         if ours := self.ours(self.calendars[agent]):
             self._touch(agent, self.rand.choice(ours))
 
-    def _touch(self, agent: str, remote_id: str) -> None:
-        """Move it twice as often as delete it; what is moved may be touched again, under its new id where it has one."""
-        calendar = self.calendars[agent]
+    def _touch(self, agent: str, placed: Placed) -> None:
+        """Move it twice as often as delete it; what is moved may be touched again, under its new id where it has one.
+
+        It keeps its length, as with people who drag an event; a booking tool could not show another.
+        """
+        calendar, (remote_id, length) = self.calendars[agent], placed
         if self.rand.random() < 1 / 3:
             self.window.delete(calendar.remote, remote_id)
-        elif moved := self.window.move(calendar.remote, remote_id, self.times.choose(agent), zone=calendar.zone):
-            self.own.append((agent, moved))
+            return
+        start = self.times.choose(agent).start
+        moved = self.window.move(calendar.remote, remote_id, Interval(start, start + length), zone=calendar.zone)
+        if moved is not None:
+            self.own.append((agent, (moved, length)))
 
 
 @dataclass(slots=True)
@@ -217,8 +228,8 @@ def _acts(
     outlook = Window("outlook", running.emulators["outlook"], diary)
     google = Window("google", running.emulators["google"], diary)
 
-    def ours(calendar: CalendarRecord) -> list[str]:
-        return _ours(running, calendar)
+    def ours(calendar: CalendarRecord) -> list[Placed]:
+        return list_ours(running, calendar)
 
     crowd = Crowd(Form(running.web, diary), sorted(masters), times, rand("crowd"), outlook, masters, pool)
     return [
@@ -238,10 +249,14 @@ def _acts(
     ]
 
 
-def _ours(running: Running, calendar: CalendarRecord) -> list[str]:
-    """Events of this calendar that carry appointments."""
+def list_ours(running: Running, calendar: CalendarRecord) -> list[Placed]:
+    """Events of this calendar that carry appointments, with their lengths."""
     moment = now()
     with transaction(running.sessions) as session:
         bookings = list_bookings(session, start=moment, end=moment + timedelta(days=LAST_DAY))
     own = [booking for booking in bookings if booking.agent == calendar.agent and booking.holds_slot]
-    return [booking.events[calendar.id] for booking in own if calendar.id in booking.events]
+    return [
+        (booking.events[calendar.id], booking.ends_at - booking.starts_at)
+        for booking in own
+        if calendar.id in booking.events
+    ]

@@ -6,17 +6,13 @@ import random
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 
 from sqlalchemy.exc import OperationalError
 
-from models.figures import list_bookings
 from models.listings import CalendarRecord
-from models.session import transaction
-from sync.domain import Interval
-from workers.diary import Diary, now
+from workers.diary import Diary
 from workers.people import Form, Window
-from workers.story import LAST_DAY, Crowd, Human, Times
+from workers.story import Crowd, Human, Placed, Times, list_ours
 from workers.up import Running
 
 PAUSES = {"burst": 15.0, "touching": 6.0, "outlook": 4.0, "google": 3.0, "hubspot": 4.0, "calcom": 4.0}  # mean, seconds
@@ -24,20 +20,6 @@ OURS_SHARE = 0.15
 THREADS = 6
 
 Act = Callable[[], None]
-
-
-class Hours(Times):
-    """The same times, an hour long each: a booking of Cal.com keeps its length, so people may not move it to another."""
-
-    def choose(self, agent: str) -> Interval:
-        return _an_hour(super().choose(agent))
-
-    def fresh(self, agent: str) -> Interval:
-        return _an_hour(super().fresh(agent))
-
-
-def _an_hour(wanted: Interval) -> Interval:
-    return Interval(wanted.start, wanted.start + timedelta(hours=1))
 
 
 class Traffic:
@@ -95,27 +77,18 @@ def _acts(
     }
     masters = by_vendor["outlook"]
     zones = {agent: row.zone for agent, row in masters.items()}
-    times, hours = Times(zones, rand=_rand(seed, "times")), Hours(zones, rand=_rand(seed, "hours"))
+    times = Times(zones, rand=_rand(seed, "times"))
 
-    def ours(calendar: CalendarRecord) -> list[str]:
-        return _ours(run, calendar)
+    def ours(calendar: CalendarRecord) -> list[Placed]:
+        return list_ours(run, calendar)
 
     def window(vendor: str) -> Window:
         return Window(vendor, run.emulators[vendor], diary)
 
     people = {
-        vendor: Human(window(vendor), rows, hours, _rand(seed, vendor), [], ours, OURS_SHARE).act
+        vendor: Human(window(vendor), rows, times, _rand(seed, vendor), [], ours, OURS_SHARE).act
         for vendor, rows in by_vendor.items()
     }
     form, hand = Form(run.web, diary), window("outlook")
     crowd = Crowd(form, sorted(masters), times, _rand(seed, "crowd"), hand, masters, pool)
     return {**people, "burst": crowd.burst, "touching": crowd.touch}
-
-
-def _ours(run: Running, calendar: CalendarRecord) -> list[str]:
-    """Events of this calendar that carry appointments."""
-    moment = now()
-    with transaction(run.sessions) as session:
-        bookings = list_bookings(session, start=moment, end=moment + timedelta(days=LAST_DAY))
-    own = [booking for booking in bookings if booking.agent == calendar.agent and booking.holds_slot]
-    return [booking.events[calendar.id] for booking in own if calendar.id in booking.events]

@@ -51,6 +51,16 @@ def at(start: int, quarters: int = 2) -> Interval:
     return Interval(begin, begin + timedelta(minutes=GRID_MINUTES * quarters))
 
 
+LAST_WAIT = """
+SELECT max(until) FROM (
+  SELECT not_before AS until FROM proposals WHERE state = 'pending'
+  UNION ALL SELECT greatest(not_before, leased_until) FROM writes WHERE state = 'due'
+  UNION ALL SELECT leased_until FROM cursors
+  UNION ALL SELECT held_until FROM slots
+) AS waits
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class AgentPlan:
     """``mirrors`` has each mirror's ``on_refusal`` and ``shows``."""
@@ -251,14 +261,17 @@ class World:
         """
         for calendar in self.calendars.all():
             calendar.heal()
-        for turn in range(rounds):
-            self.stage.jump(
-                4 * 3600 if turn == 0 else 600
-            )  # past every lease and wait that a jump backwards made longer
+        for _ in range(rounds):
+            self.stage.jump(self._longest_wait() + 60)
             found = [self.detect(job, calendar) for calendar, job in self._behind()]
             if self._work() and not any(found) and not self._behind():
                 return
         raise AssertionError(f"never quiet: {self._unquiet()}")
+
+    def _longest_wait(self) -> int:
+        """Seconds until every lease and wait is over, however much longer jumps backwards have made them."""
+        [(until,)] = self.stage.rows(LAST_WAIT)
+        return max(0, int((until - self.stage.now()).total_seconds())) if until is not None else 0
 
     def look_again(self) -> None:
         """All jobs in another order, of which none may find anything after everything was quiet."""
