@@ -54,7 +54,7 @@ class CredentialSettings(BaseSettings):
     hubspot_api_version: str = Field(default="2026-09", pattern=r"^(v\d+|\d{4}-\d{2})$")
 
     calcom_key: Secret = Field(default=None, description="one API key for everybody")
-    calcom_keys_file: File = Field(default=None, description="or JSON: the API key of each host, by calendar")
+    calcom_keys_file: File = Field(default=None, description="or JSON: the API key of each host, and * for the others")
     calcom_base_url: str = "https://api.cal.com/v2"
 
     def reading_credentials(self) -> Credentials:

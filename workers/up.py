@@ -17,7 +17,7 @@ from workers import programs
 from workers.agents_file import read_agents, store_agents
 from workers.embedded import Embedded, Stack
 from workers.programs import Address
-from workers.settings import EMULATED_KEY_FILE, RUN_FILE, Settings, with_emulators
+from workers.settings import EMULATED_HOSTS_FILE, EMULATED_KEY_FILE, RUN_FILE, Settings, with_emulators
 from workers.supervisor import Log, Program, Supervisor, stop_leftovers
 from workers.wiring import APP_ROLE
 
@@ -139,6 +139,8 @@ def _resolved(settings: Settings, stack: Stack, emulated: dict[str, Address]) ->
     }
     if "google" in emulated:
         _make_google_key(settings.state_dir / EMULATED_KEY_FILE)
+    if "calcom" in emulated:
+        _make_calcom_keys(settings.state_dir / EMULATED_HOSTS_FILE)
     urls = {name: address.url for name, address in emulated.items()}
     return with_emulators(settings.model_copy(update=update), urls)
 
@@ -149,6 +151,15 @@ def _make_google_key(file: Path) -> None:
         from workers.emulate import make_google_key  # noqa: PLC0415 - only the embedded world needs it
 
         _write_private(file, json.dumps(make_google_key()))
+
+
+def _make_calcom_keys(file: Path) -> None:
+    """Each host of the embedded world has a key alone, since Cal.com counts 120 requests a minute for each key."""
+    if not file.exists():
+        hosts = [
+            one.remote for agent in read_agents(AGENTS).agents for one in agent.calendars if one.provider == "calcom"
+        ]
+        _write_private(file, json.dumps({"*": "cal_emulated"} | {host: f"cal_test_{host}" for host in hosts}))
 
 
 def _write_private(file: Path, content: str) -> None:

@@ -45,12 +45,14 @@ from sync.domain import (
 from sync.errors import Malformed, NotFound
 
 # The list compares both ends of a booking with the window, so one that only overlaps is found by asking for more.
+EVERYBODY_ELSE = "*"  # among the keys by host
+
 LONGEST_BOOKING = timedelta(days=1)  # of an event type, in the vendor's own form
 
 
 @dataclass(frozen=True, slots=True)
 class CalcomCredentials:
-    """One key for everybody, or one for each host by ``ref.remote``. ``base_url`` includes the ``/v2``.
+    """One key for everybody, or one for each host by ``ref.remote`` and ``*`` for the others. ``base_url`` includes ``/v2``.
 
     ``event_types`` names, by host, the event type under which ``create`` books; without it nothing can be created.
     """
@@ -67,7 +69,9 @@ class CalcomCredentials:
         """
         if isinstance(self.key, str):
             return self.key
-        found = next((key for name, key in self.key.items() if name.casefold() == ref.remote.casefold()), None)
+        names = (ref.remote.casefold(), EVERYBODY_ELSE)
+        keys = {name.casefold(): key for name, key in self.key.items()}
+        found = next((keys[name] for name in names if name in keys), None)
         if found is None:
             raise NotFound(f"calcom: no key for calendar {ref.id}")
         return found
