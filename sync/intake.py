@@ -127,7 +127,13 @@ def _agent_id(session: Session, request: Request) -> int:
 
 
 def insert_wish(session: Session, wish: Wish, *, ref: CalendarRef, agent_id: int) -> ProposalId | None:
-    """Store what a job proposes; None when the same change was proposed before."""
+    """Store what a job proposes; None when the same change was proposed before.
+
+    That is looked up first: an insert that meets its key waits for whoever is deciding that proposal, who may be waiting
+    for the calendar's lock, which we hold.
+    """
+    if session.scalar(select(Proposal.id).where(Proposal.key == wish.key)) is not None:
+        return None
     seen = wish.seen
     interval = seen.interval if wish.kind is not Kind.CANCEL else None
     return _insert(

@@ -14,7 +14,7 @@ import structlog
 from celery import Celery, Task, signals
 from celery.exceptions import SoftTimeLimitExceeded, TaskPredicate
 from kombu.exceptions import OperationalError as Unsent
-from psycopg.errors import DeadlockDetected, LockNotAvailable
+from psycopg.errors import LockNotAvailable
 from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
@@ -57,9 +57,6 @@ class WatertightTask(Task):
             if is_database_away(error):
                 log.warning("task.database_away", task=self.name)
                 return "the database is away: left for later"
-            if is_deadlock(error):
-                log.error("task.deadlock", task=self.name)  # noqa: TRY400 - no text
-                return "two workers waited for each other: left for later"
             if waited_too_long(error):
                 log.warning("task.lock_waited", task=self.name)
                 return "another worker holds the lock: left for later"
@@ -89,11 +86,6 @@ def waited_too_long(error: BaseException) -> bool:
     No lock outlives its transaction, and the server ends one that stands idle; so this passes, as a deadlock would not.
     """
     return isinstance(error, OperationalError) and isinstance(error.orig, LockNotAvailable)
-
-
-def is_deadlock(error: BaseException) -> bool:
-    """Whether the server ended this transaction so that another could go on: nothing was stored, and it is found again."""
-    return isinstance(error, OperationalError) and isinstance(error.orig, DeadlockDetected)
 
 
 app = Celery("watertight", task_cls=WatertightTask)

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from models.session import transaction
 from providers.memory import MemoryCalendar
 from sync.changes import Wish
 from sync.detect import Detector, Horizon
@@ -303,3 +305,20 @@ def test_a_deletion_that_is_read_again_before_it_was_decided_is_one_proposal(wor
         assert world.detect(Job.CANCEL, "dana-mirror").proposals == ()
     world.quiesce()
     assert (len(first), world.booked()) == (1, [])
+
+
+def test_a_change_told_again_does_not_wait_for_whoever_decides_it(world: World) -> None:
+    """They may be waiting for this calendar themselves, and then neither would go on."""
+    world.mirror.put(at(10), "Mine")
+    (proposal,) = world.detect(Job.NEW, MIRROR).proposals
+    world.mirror.expire()
+    with transaction(world.commit_sessions) as deciding:
+        deciding.execute(text("UPDATE proposals SET attempt = attempt + 1 WHERE id = :id"), {"id": proposal})
+        world.mirror.remove(world.mirror.events()[0].remote_id)
+        assert len(world.detect(Job.CANCEL, MIRROR).proposals) == 1
+        assert world.detect(Job.NEW, MIRROR).proposals == ()
+    (cancel,) = [row.id for row in world.proposals() if row.kind == "cancel"]
+    world.mirror.expire()
+    with transaction(world.commit_sessions) as deciding:
+        deciding.execute(text("UPDATE proposals SET attempt = attempt + 1 WHERE id = :id"), {"id": cancel})
+        assert world.detect(Job.CANCEL, MIRROR).proposals == ()
