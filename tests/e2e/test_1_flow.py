@@ -55,7 +55,9 @@ def test_flower_lists_the_five_workers_and_tasks_without_personal_data(stack: St
     assert {name.partition("@")[0] for name in workers} == QUEUES
     tasks = wait_for(lambda: finished(stack), "finished tasks in Flower")
     calendar = next(task for task in tasks if task["name"].endswith(".calendar"))
-    assert re.fullmatch(r"\(\d+, '(dana|ben|asha)', '(outlook|google) (master|mirror)'\)", calendar["args"])
+    assert re.fullmatch(
+        r"\(\d+, '(dana|ben|asha)', '(outlook|google|hubspot|calcom) (master|mirror|source)'\)", calendar["args"]
+    )
     assert re.fullmatch(r"'.{3,100}'", calendar["result"])
     assert not [word for word in stack.private if word in json.dumps(tasks)]
 
