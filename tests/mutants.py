@@ -154,8 +154,8 @@ MUTANTS = (
     Mutant(
         "both agents' locks for a hand-over",
         "sync/commit/claim.py",
-        "Parties(frozenset({agent_id, *filter(None, others)}), actor)",
-        "Parties(frozenset({agent_id}), actor)",
+        "agents.add(appointment.agent_id)",
+        "agents.add(proposal.agent_id)",
         (f"{COMMIT}reassign.py",),
     ),
 )
