@@ -15,6 +15,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
@@ -31,6 +33,7 @@ POSTGRES_ACCOUNT = "pgserver"  # PostgreSQL refuses to run as root
 POSTGRES_PORT = 5432  # only names the socket file: nothing listens on TCP
 SOCKET_PATH_BYTES = 107
 ACCOUNT_ATTEMPTS = 5
+LOCKED_ATTEMPTS = 10  # a second apart
 POSTGRES_SETTINGS = {
     "listen_addresses": "",
     "port": str(POSTGRES_PORT),
@@ -90,9 +93,18 @@ class EmbeddedPostgres(Server):
         settings = POSTGRES_SETTINGS | {"unix_socket_directories": f'"{self._socket_folder}"'}
         settings |= {} if self._durable else NOT_DURABLE
         options = [f"--{name}={value}" for name, value in settings.items()]
-        if not self._spawn([programs / "postgres", "-D", self._home, *options], account=account):
-            raise self._failure(self._last_words())
+        self._start_server([programs / "postgres", "-D", self._home, *options], account=account)
         self._ensure_database()
+
+    def _start_server(self, command: Sequence[str | Path], *, account: pwd.struct_passwd | None) -> None:
+        """Nobody else owns the folder, so a lock file in the way is that of a server of ours which is just dying."""
+        for attempt in range(1, LOCKED_ATTEMPTS + 1):
+            if self._spawn(command, account=account):
+                return
+            words = self._last_words()
+            if "lock file" not in words or attempt == LOCKED_ATTEMPTS:
+                raise self._failure(words)
+            time.sleep(1)
 
     def _ensure_data(self, initdb: Path, *, account: pwd.struct_passwd | None) -> None:
         if (self._home / "PG_VERSION").exists():

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -340,3 +341,16 @@ def test_ctrl_c_in_the_owner_stops_both(tmp_path: Path) -> None:
         first_words(process)
         process.send_signal(signal.SIGINT)
     assert servers_in(tmp_path) == []
+
+
+def test_a_server_that_is_just_dying_is_waited_for(tmp_path: Path) -> None:
+    """Its socket's lock file names a process of the same account that still counts as alive."""
+    with EmbeddedPostgres(tmp_path / "one") as postgres:
+        lock = next(postgres._socket_folder.glob(".s.PGSQL.*.lock"))
+    with EmbeddedPostgres(tmp_path / "other") as alive:
+        lock.write_text(f"{alive.pid}\n{tmp_path}\n0\n5432\n\n")
+        dying = threading.Timer(1.5, lock.unlink)
+        dying.start()
+        with EmbeddedPostgres(tmp_path / "one") as again:
+            assert again.pid is not None
+        dying.join()
