@@ -86,6 +86,8 @@ class Server(ABC):
     def start(self) -> None:
         """The server answers afterwards. One that runs is left alone; one that crashed is started again at the same URL.
 
+        One that is still dying counts as running: whoever keeps servers alive calls this again and again.
+
         Raises: EmbeddedError.
         """
         if self.pid is not None:
