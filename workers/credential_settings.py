@@ -52,6 +52,9 @@ class CredentialSettings(BaseSettings):
     hubspot_commit_token: Secret = None
     hubspot_base_url: str = "https://api.hubapi.com"
     hubspot_api_version: str = Field(default="2026-09", pattern=r"^(v\d+|\d{4}-\d{2})$")
+    hubspot_archive_seconds: float = Field(
+        default=30.0, ge=0, le=3600, description="how long one list of archived meetings serves all calendars"
+    )
 
     calcom_key: Secret = Field(default=None, description="one API key for everybody")
     calcom_keys_file: File = Field(default=None, description="or JSON: the API key of each host, and * for the others")
@@ -118,7 +121,10 @@ class CredentialSettings(BaseSettings):
         if token is None:
             return None
         return HubSpotCredentials(
-            token=token.get_secret_value(), base_url=self.hubspot_base_url, api_version=self.hubspot_api_version
+            token=token.get_secret_value(),
+            base_url=self.hubspot_base_url,
+            api_version=self.hubspot_api_version,
+            archive_seconds=self.hubspot_archive_seconds,
         )
 
     def _calcom(self) -> CalcomCredentials | None:
@@ -168,6 +174,7 @@ def emulated(urls: Mapping[str, str], *, key_file: Path) -> dict[str, Any]:
             "hubspot_token": SecretStr("pat-emulated-reader"),
             "hubspot_commit_token": SecretStr("pat-emulated"),
             "hubspot_base_url": url,
+            "hubspot_archive_seconds": 1.0,  # the emulated world's jobs run every few seconds
         }
     if url := urls.get("calcom"):
         found |= {"calcom_key": SecretStr("cal_emulated"), "calcom_base_url": f"{url}/v2"}

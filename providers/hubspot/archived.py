@@ -11,7 +11,7 @@ from providers.hubspot.payloads import PROPERTIES
 from providers.transport import Transport
 from sync.errors import ProviderUnavailable
 
-KEPT_SECONDS = 30.0  # shorter than the overlap of two reads, so that what a kept list lacks is found by the next one
+ARCHIVE_SECONDS = 30.0  # what a kept list lacks is found by a later one: shorter than the overlap of two reads
 PAGE_ROWS = 100  # the most that one page may hold
 MAX_PAGES = 1000
 
@@ -19,23 +19,31 @@ ROUTE = "/crm/objects/meetings?archived=true"
 
 
 class ArchivedList:
-    """All archived meetings of an account, read once for many calendars."""
+    """All archived meetings of an account, read once for many calendars and kept for ``kept_seconds``."""
 
-    def __init__(self, url: str, *, transport: Transport, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        transport: Transport,
+        kept_seconds: float = ARCHIVE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._url = url
         self._transport = transport
+        self._kept_seconds = kept_seconds
         self._clock = clock
         self._lock = threading.Lock()
         self._kept: tuple[float, list[dict[str, Any]]] | None = None
 
     def read(self) -> list[dict[str, Any]]:
-        """Every archived meeting, as it was at most ``KEPT_SECONDS`` ago. Whoever asks meanwhile waits for one reading.
+        """Every archived meeting, as it was at most ``kept_seconds`` ago. Whoever asks meanwhile waits for one reading.
 
         Raises:
             ProviderUnavailable: a page is not a list of meetings, or the pages do not end.
         """
         with self._lock:
-            if self._kept is not None and self._clock() - self._kept[0] < KEPT_SECONDS:
+            if self._kept is not None and self._clock() - self._kept[0] < self._kept_seconds:
                 return self._kept[1]
             began = self._clock()
             rows = [row for page in self._pages() for row in page["results"] if _is_archived(row)]

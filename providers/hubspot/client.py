@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from providers.gates import UNLIMITED, Limits
 from providers.hubspot.answers import classify
-from providers.hubspot.archived import ArchivedList
+from providers.hubspot.archived import ARCHIVE_SECONDS, ArchivedList
 from providers.hubspot.asking import Place, ask_changes, ask_window, has_changed_hands, is_answer_to, is_of
 from providers.hubspot.payloads import (
     OWNER,
@@ -61,6 +61,7 @@ class HubSpotCredentials:
     token: str = field(repr=False)
     base_url: str = "https://api.hubapi.com"
     api_version: str = "2026-09"
+    archive_seconds: float = ARCHIVE_SECONDS
 
     def __post_init__(self) -> None:
         if not (_LEGACY.fullmatch(self.api_version) or _DATED.fullmatch(self.api_version)):
@@ -100,7 +101,7 @@ class HubSpotService:
             timeout=timeout,
         )
         self._search = Search(f"{url}/search", transport=transport)
-        self._archived = ArchivedList(url, transport=transport, clock=clock)
+        self._archived = ArchivedList(url, transport=transport, kept_seconds=credentials.archive_seconds, clock=clock)
         self._records = Records(url, transport=transport, clock=clock)
 
     def calendar(self, ref: CalendarRef) -> HubSpotCalendar:

@@ -7,8 +7,10 @@ import os
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from tests.fixtures.google.serving import service_account
+from workers.demo import PERIODS
 from workers.settings import EMULATED_HOSTS_FILE, RUN_FILE, Settings, SettingsError, as_it_runs, load, with_emulators
 
 RUNNING = {
@@ -165,3 +167,13 @@ def test_each_host_of_the_emulated_booking_tool_may_have_a_key_of_its_own(tmp_pa
     apart = with_emulators(settings, url).reading_credentials().calcom
     assert apart is not None
     assert apart.key == {"dana": "cal_test_dana"}
+
+
+def test_what_the_demo_keeps_of_hubspots_archive_is_read_anew_by_every_run_of_the_job(tmp_path: Path) -> None:
+    """Else a deletion could hide until after the verdict: it was found so, in one demo of a dozen."""
+    demo = with_emulators(Settings(state_dir=tmp_path, **PERIODS), {"hubspot": "http://127.0.0.1:1"})
+    reading = demo.reading_credentials().hubspot
+    assert reading is not None
+    assert reading.archive_seconds < demo.cancel_every / 2
+    real = Settings(hubspot_token=SecretStr("pat"))
+    assert real.hubspot_archive_seconds < real.cancel_every / 2
