@@ -16,7 +16,8 @@ class Cursor(Base):
     """A job's own place in one calendar's feed. ``lease`` grows with every claim; only its holder may move the cursor.
 
     ``failures`` counts the runs in a row that gave up; the job leaves the calendar alone until ``not_before``. With
-    ``may_lose`` a person has said that the next read may show many events gone.
+    ``may_lose`` a person has said that the next read may show many events gone. ``hinted_at`` is when the vendor first said
+    that there is something new since the run that read last began; a claim takes it away.
     """
 
     __tablename__ = "cursors"
@@ -35,6 +36,7 @@ class Cursor(Base):
     failures: Mapped[int] = mapped_column(default=0, server_default="0")
     not_before: Mapped[datetime | None]
     may_lose: Mapped[bool] = mapped_column(default=False, server_default="false")
+    hinted_at: Mapped[datetime | None]
     lease: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     leased_until: Mapped[datetime | None]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tomllib
 import zoneinfo
 from collections.abc import Hashable
@@ -13,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from models.agents import Agent, Calendar
+from models.agents import Agent, Calendar, usual_hours
 from models.session import Sessions, transaction
 from providers.registry import SERVICES
 from sync.domain import Role
@@ -58,10 +59,31 @@ class BusyEntry(BaseModel):
     focus_time: bool | None = None
 
 
+def _in_order(hours: list[str]) -> list[str]:
+    """Each ends after it begins, and the next begins no earlier. Text of one form compares as the times do."""
+    ends = [part for one in hours for part in one.split("-")]
+    if any(later <= earlier for earlier, later in zip(ends[::2], ends[1::2], strict=True)):
+        raise ValueError("an interval ends before it begins")
+    if any(later < earlier for earlier, later in itertools.pairwise(ends)):
+        raise ValueError("the intervals of a day overlap or are out of order")
+    return hours
+
+
+Hours = Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d-(([01]\d|2[0-3]):[0-5]\d|24:00)$")]
+Day = Annotated[list[Hours], AfterValidator(_in_order)]
+
+
 class AgentEntry(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     slug: str = Field(pattern="^[a-z0-9][a-z0-9-]{0,62}$")
+    name: Annotated[str, StringConstraints(max_length=200, strip_whitespace=True)] = ""
+    working_hours: dict[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], Day] = Field(
+        default_factory=usual_hours
+    )
+    minimum_notice_minutes: int = Field(default=60, ge=0, le=43_200)
+    booking_days: int = Field(default=30, ge=1, le=365)
+    appointment_minutes: int = Field(default=30, ge=5, le=1440)
     zone: Annotated[str, AfterValidator(_known_zone)]
     buffer_before_minutes: int = Field(default=0, ge=0, le=1440)
     buffer_after_minutes: int = Field(default=0, ge=0, le=1440)
@@ -153,7 +175,9 @@ def _store_agent(session: Session, entry: AgentEntry) -> bool:
     if agent is None:
         agent = Agent(slug=entry.slug)
         session.add(agent)
-    agent.zone = entry.zone
+    agent.name, agent.zone, agent.working_hours = entry.name, entry.zone, dict(entry.working_hours)
+    agent.minimum_notice_minutes, agent.booking_days = entry.minimum_notice_minutes, entry.booking_days
+    agent.appointment_minutes = entry.appointment_minutes
     agent.buffer_before_minutes, agent.buffer_after_minutes = entry.buffer_before_minutes, entry.buffer_after_minutes
     agent.counts_as_busy = entry.counts_as_busy.model_dump(exclude_none=True)
     session.flush()
