@@ -7,7 +7,8 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.stamp-runtime
 DEV := $(VENV)/.stamp-dev
 PYTHONS := $(PYTHON) python3.11 python3.12 python3.13 python3
-PYTEST_WORKERS ?= 2
+# One more than the cores of a small machine: many tests wait for servers, and leave a core free.
+PYTEST_WORKERS ?= 3
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 PIP_TOOLS := pip-tools==7.6.2
 
@@ -30,7 +31,7 @@ demo: $(RUNTIME)  ## show the promise on a small world of our own (SECONDS=30, J
 up: $(RUNTIME)  ## start everything here: database, broker, emulators, workers, web, Flower (ARGS=...)
 	@$(BIN)/watertight up $(ARGS)
 
-test: lint  ## all that CI runs: lint, then every test (PYTEST_WORKERS=2, ARGS=...)
+test: lint  ## all that CI runs: lint, then every test (PYTEST_WORKERS=3, ARGS=...)
 	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup $(ARGS)
 
 # Two halves beside each other: make nightly STEPS=50000, and the same with SEED=100001.
@@ -49,11 +50,12 @@ badday: $(DEV)  ## 20 agents, four vendors that misbehave at random, and a verdi
 mutants: $(DEV)  ## remove one guard at a time and see a test fail (ARGS='fence' for some of them)
 	@$(BIN)/python tests/mutants.py $(ARGS)
 
-lint: $(DEV)  ## ruff, its formatter, mypy and the import contracts
+lint: $(DEV)  ## ruff, its formatter, mypy, the import contracts, and vulnerabilities of what we lock
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet . || { echo "Not formatted: run $(BIN)/ruff format ."; exit 1; }
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python tests/advisories.py
 
 race: $(DEV)  ## the race of eight commit workers at full size: 1,000 on one slot, 5,000 over 20 agents (ARGS=...)
 	@WATERTIGHT_TEST_FULL=1 $(BIN)/python -m pytest tests/faults/test_race.py $(ARGS)

@@ -5,6 +5,7 @@ Source: google-auth 2.62 ``google.oauth2.service_account``; developers.google.co
 
 from __future__ import annotations
 
+import functools
 import json
 import threading
 from collections.abc import Callable, Mapping
@@ -76,14 +77,22 @@ class SubjectToken:
                 self._credentials.token = None
 
     def _load(self) -> service_account.Credentials:
-        load: Callable[..., service_account.Credentials] = service_account.Credentials.from_service_account_info
         try:
-            return load(self._key, scopes=[self._scope], subject=self._subject)
+            key = _read_key(json.dumps(self._key, sort_keys=True))
         except ValueError as error:
             # The text of the error may quote the key.
             raise CredentialRevoked(
                 f"google: the service account key cannot be used ({type(error).__name__})"
             ) from None
+        acting: service_account.Credentials = key.with_scopes([self._scope]).with_subject(self._subject)
+        return acting
+
+
+@functools.lru_cache(maxsize=8)
+def _read_key(key: str) -> service_account.Credentials:
+    """One key serves every person, and reading an RSA key costs more than a request (30 ms of computing)."""
+    load: Callable[..., service_account.Credentials] = service_account.Credentials.from_service_account_info
+    return load(json.loads(key))
 
 
 def _refresh(credentials: service_account.Credentials) -> None:
