@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,14 @@ from tests.e2e.stack import Stack, wait_for
 from workers.supervisor import is_gone
 
 pytestmark = pytest.mark.timeout(300)
+
+READ: dict[str, Callable[[Any, Any], object]] = {
+    "string": lambda broker, name: broker.get(name),
+    "list": lambda broker, name: broker.lrange(name, 0, -1),
+    "set": lambda broker, name: broker.smembers(name),
+    "zset": lambda broker, name: broker.zrange(name, 0, -1),
+    "hash": lambda broker, name: broker.hgetall(name),
+}
 
 
 def test_a_second_one_on_the_same_directory_is_refused_in_one_sentence(stack: Stack) -> None:
@@ -55,6 +65,15 @@ def ours(stack: Stack, provider: str) -> list[tuple[str, object]]:
     return [(title, start) for title, start in stack.shown(provider) if not title.startswith("[not booked]")]
 
 
+def test_neither_broker_nor_failures_hold_people_or_secrets(stack: Stack) -> None:
+    with stack.broker() as broker:
+        kept = [str(READ[broker.type(name)](broker, name)) for name in broker.scan_iter(count=1000)]
+    failures = [str(row) for row in [*stack.alerts(), *stack.dead_letters()]]
+    assert len(kept) >= len(READ)  # the bindings of the queues at least
+    found = "\n".join([*kept, *failures])
+    assert [word for word in stack.secrets() if word in found] == []
+
+
 def test_asked_to_stop_it_stops_everything(stack: Stack) -> None:
     pids = stack.pids
     assert stack.end(signal.SIGTERM) == 0, stack.log.read_text()[-2000:]
@@ -62,10 +81,14 @@ def test_asked_to_stop_it_stops_everything(stack: Stack) -> None:
     assert not (stack.state_dir / "run.json").exists()
 
 
-def test_no_log_carries_what_people_typed(stack: Stack) -> None:
+def test_no_log_carries_what_people_typed_or_a_secret(stack: Stack) -> None:
     logs = [stack.log, *(path for path in stack.state_dir.rglob("*.log") if path.is_file())]
+    flower = list(stack.state_dir.glob("flower.db*"))
     assert {path.name for path in logs} >= {"up.log", "postgres.log", "valkey.log"}
-    assert {path.name: leaked(path, stack.private) for path in logs} == {path.name: [] for path in logs}
+    assert flower
+    assert {path.name: leaked(path, stack.secrets()) for path in [*logs, *flower]} == {
+        path.name: [] for path in [*logs, *flower]
+    }
 
 
 def leaked(path: Path, words: set[str]) -> list[str]:
