@@ -45,6 +45,7 @@ class Sighting(Base):
     """The newest state we have read of one remote event. A tombstone keeps the id for ever, so a late creation stays dead.
 
     ``updated`` is the vendor's clock and orders states of one event; a tombstone of an id never seen alive has none.
+    ``revived`` says that the event came back newer than its tombstone: somebody took it out of the bin.
     """
 
     __tablename__ = "sightings"
@@ -68,6 +69,7 @@ class Sighting(Base):
     key: Mapped[str | None]
     replaces: Mapped[str | None]
     series_id: Mapped[str | None]
+    revived: Mapped[bool] = mapped_column(default=False, server_default="false")
     seen_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
 
 

@@ -35,7 +35,10 @@ class Brake:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The stored state of a remote event; ``interval`` is None for a tombstone that was never seen alive."""
+    """The stored state of a remote event; ``interval`` is None for a tombstone that was never seen alive.
+
+    ``revived``: it came back newer than its tombstone.
+    """
 
     remote_id: RemoteId
     version: str
@@ -47,6 +50,7 @@ class Seen:
     attendees: tuple[Attendee, ...] = ()
     replaces: RemoteId | None = None
     series_id: str | None = None
+    revived: bool = False
 
     @property
     def wants_time(self) -> bool:

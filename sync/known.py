@@ -35,10 +35,11 @@ def load_known(session: Session, calendar_id: CalendarId, batch: Sequence[Seen])
     ended = {RemoteId(remote_id): updated for remote_id, updated in links.items() if updated is not None}
     linked = {RemoteId(remote_id) for remote_id in links}
     made, strays = _by_key(session, calendar_id, ids)
+    restored = {seen.remote_id for seen in batch if seen.revived} - linked - strays
     answers = session.scalar(select(Calendar.on_refusal).where(Calendar.id == calendar_id)) != "leave"
     return Known(
         agreed=agreed,
-        ours=linked | made,
+        ours=linked | (made - restored),  # another copy has taken its place; whoever restored it means it
         strays=strays - linked,
         ended=ended,
         answers=answers,

@@ -58,6 +58,7 @@ def seen_of(row: Sighting) -> Seen:
         attendees=load_attendees(row.attendees),
         replaces=RemoteId(row.replaces) if row.replaces else None,
         series_id=row.series_id,
+        revived=row.revived,
     )
 
 
@@ -70,12 +71,14 @@ def store_sighting(
         session.add(row)
     row.replaces = change.replaces or row.replaces
     if isinstance(change, Removal):
-        row.deleted, row.blocks = True, False
+        row.deleted, row.blocks, row.revived = True, False, False
         row.updated = change.updated or row.updated
         row.version = f"deleted {row.updated.isoformat()}" if row.updated else "deleted"
         row.attendees = row.attendees or []
         row.title = row.title or ""
         return row
+    if row.deleted and row.updated is not None and change.updated > row.updated:
+        row.revived = True
     row.deleted, row.blocks, row.version, row.updated = False, change.blocks, change.version, change.updated
     row.starts_at, row.ends_at = change.interval.start, change.interval.end
     row.title, row.attendees, row.key = change.title, dump_attendees(change.attendees), change.key

@@ -49,6 +49,24 @@ def test_a_cancellation_of_what_has_moved_on_says_so(world: World, booked: Appoi
     world.assert_in_step()
 
 
+@pytest.mark.parametrize("where", ["master", "mirror"])
+def test_a_copy_from_before_it_went_away_and_came_back_is_the_persons_who_restores_it(
+    world: World, booked: AppointmentRecord, where: str
+) -> None:
+    """Its link is another copy's by then; the state machine found that nobody heard of such an event."""
+    calendar = world.calendars.of(f"dana-{where}")
+    [first] = calendar.events()
+    for agent, interval in (("ben", at(10)), ("dana", at(15))):
+        world.wish(Kind.MOVE, interval, appointment=booked.id, agent=agent)
+        world.quiesce()
+    world.wish(Kind.CANCEL, appointment=booked.id)
+    world.quiesce()
+    calendar.put(first.interval, first.title, remote_id=first.remote_id, key=first.key)
+    world.quiesce()
+    assert world.booked() == [at(10)]
+    world.assert_in_step()
+
+
 def test_an_appointment_goes_to_another_agent(world: World, booked: AppointmentRecord) -> None:
     wish = world.wish(Kind.MOVE, at(10), appointment=booked.id, agent="ben")
     world.quiesce()

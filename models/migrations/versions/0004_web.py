@@ -1,4 +1,4 @@
-"""Push channels and their deliveries, tokens of the API, and when an agent can be booked."""
+"""Events taken out of the bin, push channels and their deliveries, tokens of the API, and when an agent can be booked."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ def upgrade() -> None:
         op.add_column("agents", sa.Column(column, sa.Integer(), server_default=default, nullable=False))
     for name, bound in BOUNDS.items():
         op.create_check_constraint(op.f(f"ck_agents_{name}"), "agents", bound)
+    op.add_column("sightings", sa.Column("revived", sa.Boolean(), server_default="false", nullable=False))
     op.add_column("cursors", sa.Column("hinted_at", sa.DateTime(timezone=True), nullable=True))
     _create_channels()
     _create_deliveries()
@@ -109,6 +110,7 @@ def downgrade() -> None:
     op.drop_index("ix_channels_remote", table_name="channels", postgresql_where="remote_id is not null")
     op.drop_table("channels")
     op.drop_column("cursors", "hinted_at")
+    op.drop_column("sightings", "revived")
     for name in BOUNDS:
         op.drop_constraint(op.f(f"ck_agents_{name}"), "agents", type_="check")
     for column in ("appointment_minutes", "booking_days", "minimum_notice_minutes", "working_hours", "name"):
