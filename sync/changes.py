@@ -63,6 +63,7 @@ class Agreed:
     """What was last agreed about an event: by a link to a live appointment, or only by the last proposal made from it.
 
     ``interval`` is None when nothing was: the last proposal was a cancellation, or was overtaken before it was judged.
+    ``inherited`` says that it was agreed about an event that this one has taken over from, so the link must follow.
     """
 
     linked: bool
@@ -72,6 +73,7 @@ class Agreed:
     title: str = ""
     attendees: tuple[Attendee, ...] = ()
     version: str | None = None
+    inherited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +143,19 @@ def plan_proposals(
 
 
 def _plan_new(seen: Seen, known: Known, *, now: datetime) -> Kind | None:
-    """A live, busy, foreign event for which no proposal was ever made; and events of ours that should not exist."""
+    """A live, busy, foreign event for which no proposal was ever made; and events of ours that should not exist.
+
+    One that has taken over from another is a change, but it is new in the vendor's lists, and may be missing in those of
+    what changed.
+    """
     if seen.deleted or seen.interval is None:
         return None
     if seen.remote_id in known.strays:
         return Kind.CANCEL
-    if seen.remote_id in known.agreed or (seen.remote_id in known.ours and not _is_back(seen, known)):
+    agreed = known.agreed.get(seen.remote_id)
+    if agreed is not None and agreed.inherited:
+        return _plan_changed(seen, known, now=now)
+    if agreed is not None or (seen.remote_id in known.ours and not _is_back(seen, known)):
         return None
     return Kind.BOOK if seen.blocks and seen.interval.end > now else None
 
@@ -182,12 +191,14 @@ def _plan_changed(seen: Seen, known: Known, *, now: datetime) -> Kind | None:
         return None
     if seen.interval.end <= now and not agreed.linked:
         return None
+    return Kind.MOVE if agreed.inherited or _differs(seen, agreed, known) else None
+
+
+def _differs(seen: Seen, agreed: Agreed, known: Known) -> bool:
     if agreed.updated is not None and seen.updated is not None and seen.updated <= agreed.updated:
-        return None
+        return False
     same_words = seen.title == agreed.title and seen.attendees == agreed.attendees
     settled_for_good = not (agreed.linked or agreed.open)
     if settled_for_good and seen.blocks and known.answers and seen.version != agreed.version:
-        return Kind.MOVE
-    if seen.interval == agreed.interval and (same_words or settled_for_good):
-        return None
-    return Kind.MOVE
+        return True
+    return seen.interval != agreed.interval or not (same_words or settled_for_good)

@@ -30,7 +30,8 @@ def load_known(session: Session, calendar_id: CalendarId, batch: Sequence[Seen])
     heirs = _heirs(session, calendar_id, batch)
     for link in list_links(session, calendar_id, [*ids, *heirs]):
         remote_id = heirs.get(RemoteId(link.remote_id), RemoteId(link.remote_id))
-        agreed[remote_id] = _agreed_by_link(link, proposals.get(remote_id))
+        inherited = remote_id != link.remote_id
+        agreed[remote_id] = _agreed_by_link(link, proposals.get(remote_id), inherited=inherited)
     links = list_linked_ids(session, calendar_id, ids)
     ended = {RemoteId(remote_id): updated for remote_id, updated in links.items() if updated is not None}
     linked = {RemoteId(remote_id) for remote_id in links}
@@ -93,7 +94,7 @@ def _agreed_by_proposal(row: Proposal, *, judged: bool = True) -> Agreed:
     )
 
 
-def _agreed_by_link(link: LinkRecord, last: Proposal | None) -> Agreed:
+def _agreed_by_link(link: LinkRecord, last: Proposal | None, *, inherited: bool) -> Agreed:
     """While a proposal about the event is undecided, a change is measured against that proposal: moving back is news."""
     agreed = Agreed(
         linked=True,
@@ -102,6 +103,7 @@ def _agreed_by_link(link: LinkRecord, last: Proposal | None) -> Agreed:
         updated=link.updated,
         title=link.title,
         attendees=load_attendees(link.attendees),
+        inherited=inherited,
     )
     if last is None or not _is_open(last):
         return agreed

@@ -81,6 +81,31 @@ def test_a_new_time_is_no_cancellation_whichever_job_sees_it_first(
     assert ("cancel", "accepted") not in world.reasons()
 
 
+def test_a_new_time_that_only_the_job_for_new_ones_is_shown_moves_the_appointment(
+    world: World, tool: MemoryCalendar
+) -> None:
+    """A booking tool lists what took over among what is new; that the old one changed may have been listed too early."""
+    event = booked_from(world, tool, at(10))
+    tool.replace(event.remote_id, at(15))
+    world.detect(Job.NEW, "dana-tool")
+    world.settle()
+    assert everywhere(world, tool) == [[at(15)]] * 4
+
+
+@pytest.mark.parametrize("first", Job)
+def test_an_event_that_takes_over_at_the_same_time_is_the_appointments_from_then_on(
+    world: World, tool: MemoryCalendar, first: Job
+) -> None:
+    event = booked_from(world, tool, at(10))
+    heir = tool.replace(event.remote_id, at(10))
+    world.detect(first, "dana-tool")
+    world.quiesce()
+    assert everywhere(world, tool) == [[at(10)]] * 4
+    tool.remove(heir.remote_id)
+    world.quiesce()
+    assert everywhere(world, tool) == [[], [], [], []]
+
+
 def test_a_chain_of_new_times_between_two_reads(world: World, tool: MemoryCalendar) -> None:
     event = booked_from(world, tool, at(10))
     for hour in (11, 12, 13):
