@@ -23,6 +23,7 @@ from models.session import database_now, make_engine, transaction
 from sync.errors import NotFound, WatertightError
 from workers.agents_file import read_agents, store_agents
 from workers.cli_calendars import calendars, doctor, sync
+from workers.cli_tokens import tokens
 from workers.embedded import EmbeddedError
 from workers.emulate import PROVIDERS, serve
 from workers.listing import AsJson, read_instant, show, show_past, show_story
@@ -51,6 +52,7 @@ for name, group in (
     ("failures", failures),
     ("alerts", alerts),
     ("schedule", schedule),
+    ("tokens", tokens),
 ):
     app.add_typer(group, name=name)
 app.command()(sync)
