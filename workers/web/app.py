@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from importlib.metadata import version
+
 from fastapi import FastAPI, HTTPException
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
@@ -10,7 +14,8 @@ from models.session import transaction
 from workers import observability
 from workers.app import runtime, settings
 from workers.walls import forbid_engine, reporter
-from workers.web import forms, problems, proposals
+from workers.web import availability, forms, guards, problems, proposals, waiting
+from workers.web.loopback import require_loopback
 
 
 def serve() -> FastAPI:
@@ -18,16 +23,21 @@ def serve() -> FastAPI:
     observability.configure(settings().log_level)
     forbid_engine(reporter(runtime().sessions))
     forms.connected()  # says now, not at the first submission, which mapping files are wrong
+    require_loopback(settings(), arguments=sys.argv[1:], env=os.environ)
     return create_app()
 
 
 def create_app() -> FastAPI:
     """The application for this process's settings; connects at the first request."""
-    app = FastAPI(title="watertight", docs_url=None, redoc_url=None)
+    app = FastAPI(title="watertight", version=version("watertight"), docs_url=None, redoc_url=None)
+    app.state.watcher = waiting.install()
+    app.add_middleware(guards.BodyLimit)
+    app.add_middleware(guards.SecurityHeaders, public_url=settings().public_url)
     problems.install(app)
     app.get("/healthz")(healthz)
     app.get("/readyz", responses=problems.documented(503))(readyz)
-    app.include_router(proposals.router)
+    for router in (availability.router, proposals.reading, proposals.booking, proposals.changing):
+        app.include_router(router)
     app.include_router(forms.router)
     return app
 

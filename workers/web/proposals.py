@@ -2,34 +2,45 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Literal
+from urllib.parse import urlencode
 
-from fastapi import APIRouter, Header, Path, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response, Security
 
-from models.queries import ProposalRecord, find_proposal
+from models.decisions import find_agent, list_decisions
 from models.session import transaction
 from sync import intake
 from sync.domain import Kind
 from sync.errors import NotFound
+from sync.tokens import Scope
 from workers.app import runtime
-from workers.nudge import nudge
-from workers.web import problems
-from workers.web.bodies import BIGGEST, CancelBody, HoldBody, MoveBody, ProposalAnswer, ProposalBody
+from workers.web import documented
+from workers.web.answers import ProposalAnswer, ProposalsAnswer, answer_of
+from workers.web.auth import CallerOf, bearer, guarded
+from workers.web.bodies import BIGGEST, CancelBody, HoldBody, MoveBody, ProposalBody, Text
+from workers.web.outcome import LONGEST_WAIT_SECONDS, outcome, take
 
-Key = Annotated[str, Header(alias="idempotency-key", min_length=1, max_length=200)]
-Number = Annotated[int, Path(ge=1, le=BIGGEST)]
-Hold = Annotated[str, Path(min_length=1, max_length=64)]
+Key = Annotated[Text, Header(alias="idempotency-key", min_length=1, max_length=200, examples=["7d3a0f5e-order-12"])]
+Number = Annotated[int, Path(ge=1, le=BIGGEST, examples=[12])]
+Hold = Annotated[Text, Path(min_length=1, max_length=64, examples=["Zr3v0u2mN0a3b9cQ1xkPpA"])]
+Wait = Annotated[
+    float,
+    Query(
+        ge=0, le=LONGEST_WAIT_SECONDS, allow_inf_nan=False, description="seconds to wait for the decision", examples=[2]
+    ),
+]
+State = Literal["pending", "claimed", "checked", "written", "verified", "undone", "settled", "refused"]
 
-router = APIRouter(prefix="/api", responses=problems.documented(404, 422, 503))
+reading = APIRouter(prefix="/api", route_class=guarded(Scope.READ), dependencies=[Security(bearer)])
+booking = APIRouter(prefix="/api", route_class=guarded(Scope.BOOK), dependencies=[Security(bearer)])
+changing = APIRouter(prefix="/api", route_class=guarded(Scope.CHANGE), dependencies=[Security(bearer)])
 
 
-@router.post("/proposals", status_code=HTTPStatus.ACCEPTED)
-def propose(body: ProposalBody, response: Response, key: Key) -> ProposalAnswer:
-    """Store the wish and wake the commit task. The same key again gives the same proposal."""
-    request = intake.Request(
-        key=key,
+@booking.post("/proposals", **documented.wish(documented.BOOKING))
+async def propose(request: Request, body: ProposalBody, key: Key, caller: CallerOf, wait: Wait = 0.0) -> Response:
+    """Ask for an appointment. The same key again is the same proposal, answered as it stands by then."""
+    wish = intake.Request(
+        key=caller.key(key),
         agent=body.agent,
         interval=body.interval(),
         title=body.title,
@@ -37,34 +48,36 @@ def propose(body: ProposalBody, response: Response, key: Key) -> ProposalAnswer:
         slot_version=body.slot_version,
         hold=body.hold,
     )
-    return _receive(request, response)
+    return await take(request, wish, wait=wait)
 
 
-@router.post("/holds", status_code=HTTPStatus.ACCEPTED)
-def hold(body: HoldBody, response: Response, key: Key) -> ProposalAnswer:
+@booking.post("/holds", **documented.wish(documented.HOLDING))
+async def hold(request: Request, body: HoldBody, key: Key, caller: CallerOf, wait: Wait = 0.0) -> Response:
     """Keep a time for a while. Only whoever knows the secret in the answer can book it meanwhile, or give it back."""
-    request = intake.Request(
-        key=key,
+    wish = intake.Request(
+        key=caller.key(key),
         kind=Kind.HOLD,
         agent=body.agent,
         interval=body.interval(),
         slot_version=body.slot_version,
         hold_seconds=body.seconds,
     )
-    return _receive(request, response)
+    return await take(request, wish, wait=wait)
 
 
-@router.delete("/holds/{hold}", status_code=HTTPStatus.ACCEPTED)
-def release(hold: Hold, response: Response) -> ProposalAnswer:
+@booking.delete("/holds/{hold}", **documented.wish(documented.RELEASING))
+async def release(request: Request, hold: Hold, wait: Wait = 0.0) -> Response:
     """Give a hold back before its time."""
-    return _receive(intake.Request(key=f"release:{hold}", kind=Kind.CANCEL, hold=hold), response)
+    return await take(request, intake.Request(key=f"release:{hold}", kind=Kind.CANCEL, hold=hold), wait=wait)
 
 
-@router.post("/appointments/{appointment_id}/move", status_code=HTTPStatus.ACCEPTED)
-def move(appointment_id: Number, body: MoveBody, response: Response, key: Key) -> ProposalAnswer:
+@changing.post("/appointments/{appointment_id}/move", **documented.wish(documented.MOVING))
+async def move(
+    request: Request, appointment_id: Number, body: MoveBody, *, key: Key, caller: CallerOf, wait: Wait = 0.0
+) -> Response:
     """Move an appointment, or hand it to another agent."""
-    request = intake.Request(
-        key=key,
+    wish = intake.Request(
+        key=caller.key(key),
         kind=Kind.MOVE,
         appointment=appointment_id,
         agent=body.agent,
@@ -72,48 +85,46 @@ def move(appointment_id: Number, body: MoveBody, response: Response, key: Key) -
         title=body.title,
         slot_version=body.slot_version,
     )
-    return _receive(request, response)
+    return await take(request, wish, wait=wait)
 
 
-@router.post("/appointments/{appointment_id}/cancel", status_code=HTTPStatus.ACCEPTED)
-def cancel(appointment_id: Number, response: Response, key: Key, body: CancelBody | None = None) -> ProposalAnswer:
+@changing.post("/appointments/{appointment_id}/cancel", **documented.wish(documented.CANCELLING))
+async def cancel(
+    request: Request,
+    appointment_id: Number,
+    *,
+    key: Key,
+    caller: CallerOf,
+    body: CancelBody | None = None,
+    wait: Wait = 0.0,
+) -> Response:
     """Cancel an appointment."""
     seen = body.slot_version if body is not None else None
-    return _receive(intake.Request(key=key, kind=Kind.CANCEL, appointment=appointment_id, slot_version=seen), response)
+    wish = intake.Request(key=caller.key(key), kind=Kind.CANCEL, appointment=appointment_id, slot_version=seen)
+    return await take(request, wish, wait=wait)
 
 
-def _receive(request: intake.Request, response: Response) -> ProposalAnswer:
-    received = intake.receive(runtime().sessions, request)
-    found = _find(received.id)
-    if received.created:
-        nudge([f"proposal:{received.id}"], about=f"{found.agent} via api")
-    response.headers["Location"] = f"/api/proposals/{received.id}"
-    answer = _answer(found)
-    return answer.model_copy(update={"hold": received.hold}) if request.kind is Kind.HOLD else answer
-
-
-@router.get("/proposals/{proposal_id}")
-def show(proposal_id: Number) -> ProposalAnswer:
+@reading.get("/proposals/{proposal_id}", **documented.reading(404))
+async def show(request: Request, proposal_id: Number, wait: Wait = 0.0) -> ProposalAnswer:
     """The proposal as it stands, with the decision's evidence."""
-    return _answer(_find(proposal_id))
+    return answer_of(await outcome(request, proposal_id, wait=wait))
 
 
-def _find(proposal_id: int) -> ProposalRecord:
+@reading.get("/proposals", **documented.reading(404))
+def page(
+    agent: Annotated[Text | None, Query(max_length=63, examples=["dana"])] = None,
+    state: Annotated[State | None, Query(examples=["settled"])] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    after: Annotated[int | None, Query(ge=1, le=BIGGEST, description="the last proposal of the page before")] = None,
+) -> ProposalsAnswer:
+    """Proposals, newest first, page by page."""
     with transaction(runtime().sessions) as session:
-        found = find_proposal(session, proposal_id)
-    if found is None:
-        message = f"no proposal {proposal_id}"
-        raise NotFound(message)
-    return found
-
-
-def _answer(record: ProposalRecord) -> ProposalAnswer:
-    story = asdict(record)
-    return ProposalAnswer(
-        id=record.id,
-        state=record.state,
-        reason=record.reason,
-        appointment=record.appointment_id,
-        evidence=story["evidence"] or None,
-        held_until=record.held_until,
-    )
+        if agent is not None and find_agent(session, agent) is None:
+            raise NotFound(f"no agent {agent!r}")
+        records = list_decisions(session, limit=limit + 1, before=after, agent=agent, state=state)
+    shown = records[:limit]
+    if len(records) == len(shown):
+        return ProposalsAnswer(proposals=[answer_of(one) for one in shown], next=None)
+    asked = {"agent": agent, "state": state, "limit": limit, "after": shown[-1].id}
+    query = urlencode({name: value for name, value in asked.items() if value is not None})
+    return ProposalsAnswer(proposals=[answer_of(one) for one in shown], next=f"/api/proposals?{query}")
