@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Row, Select, select
 from sqlalchemy.orm import Session
 
 from models.agents import Agent
@@ -33,21 +33,21 @@ class DecisionRecord:
 
 def find_decision(session: Session, proposal_id: int) -> DecisionRecord | None:
     row = session.execute(_decisions().where(Proposal.id == proposal_id)).one_or_none()
-    return None if row is None else _record(*row)
+    return None if row is None else _record(row)
 
 
 def list_decisions(
     session: Session, *, limit: int, before: int | None = None, agent: str | None = None, state: str | None = None
 ) -> list[DecisionRecord]:
     """At most ``limit`` proposals with a lower id than ``before``, newest first."""
-    query = _decisions()
-    for value, condition in (
-        (before, Proposal.id < before),
-        (agent, Agent.slug == agent),
-        (state, Proposal.state == state),
-    ):
-        query = query if value is None else query.where(condition)
-    return [_record(*row) for row in session.execute(query.order_by(Proposal.id.desc()).limit(limit))]
+    query = _decisions().order_by(Proposal.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(Proposal.id < before)
+    if agent is not None:
+        query = query.where(Agent.slug == agent)
+    if state is not None:
+        query = query.where(Proposal.state == state)
+    return [_record(row) for row in session.execute(query)]
 
 
 def find_agent(session: Session, slug: str) -> int | None:
@@ -61,7 +61,7 @@ def list_decided(session: Session, proposal_ids: Collection[int]) -> set[int]:
     return set(session.scalars(select(Proposal.id).where(*final)))
 
 
-def _decisions() -> Select[tuple[Proposal, str, Decision, datetime]]:
+def _decisions() -> Select[Proposal, str, Decision, datetime | None]:
     return (
         select(Proposal, Agent.slug, Decision, Slot.held_until)
         .join(Agent, Agent.id == Proposal.agent_id)
@@ -70,7 +70,8 @@ def _decisions() -> Select[tuple[Proposal, str, Decision, datetime]]:
     )
 
 
-def _record(proposal: Proposal, agent: str, decision: Decision | None, held_until: datetime | None) -> DecisionRecord:
+def _record(row: Row[Proposal, str, Decision, datetime | None]) -> DecisionRecord:
+    proposal, agent, decision, held_until = row
     return DecisionRecord(
         id=proposal.id,
         agent=agent,

@@ -14,6 +14,9 @@ from models.feeds import Cursor, Sighting
 from models.ledger import Slot
 from models.session import database_now
 
+JOBS = 3
+NO_MASTER = "no_master"
+
 Times = tuple[datetime, datetime]
 
 
@@ -47,7 +50,9 @@ def find_times(session: Session, slug: str, *, start: datetime, end: datetime) -
     agent = session.scalars(select(Agent).where(Agent.slug == slug)).one_or_none()
     if agent is None:
         return None
-    master = session.scalars(select(Calendar).where(Calendar.agent_id == agent.id, Calendar.role == "master")).one()
+    master = session.scalars(
+        select(Calendar).where(Calendar.agent_id == agent.id, Calendar.role == "master")
+    ).one_or_none()
     window = func.tstzrange(start, end)
     slots = session.scalars(select(Slot).where(Slot.agent_id == agent.id, Slot.during.op("&&")(window))).all()
     now = database_now(session)
@@ -58,9 +63,7 @@ def find_times(session: Session, slug: str, *, start: datetime, end: datetime) -
         if slot not in live:
             seen = slot.version + (slot in ran_out)  # whoever takes it ends the hold first, which counts as a change
             versions[_bounds(slot)] = max(seen, versions.get(_bounds(slot), 0))
-    read = session.execute(
-        select(func.count(Cursor.read_at), func.min(Cursor.read_at)).where(Cursor.calendar_id == master.id)
-    ).one()
+    read_at, stopped = (None, NO_MASTER) if master is None else (_read_at(session, master.id), master.stopped_code)
     return TimesRecord(
         slug=agent.slug,
         name=agent.name or agent.slug,
@@ -74,13 +77,18 @@ def find_times(session: Session, slug: str, *, start: datetime, end: datetime) -
         slots=[_bounds(slot) for slot in live],
         busy=_busy(session, agent.id, start=start, end=end),
         versions=versions,
-        read_at=read[1] if read[0] == JOBS else None,
-        stopped=master.stopped_code,
+        read_at=read_at,
+        stopped=stopped,
         now=now,
     )
 
 
-JOBS = 3
+def _read_at(session: Session, calendar_id: int) -> datetime | None:
+    """When the job that is furthest behind read the calendar; None while one of them never has."""
+    read = session.execute(
+        select(func.count(Cursor.read_at), func.min(Cursor.read_at)).where(Cursor.calendar_id == calendar_id)
+    ).one()
+    return read[1] if read[0] == JOBS else None
 
 
 def _bounds(slot: Slot) -> Times:

@@ -43,7 +43,7 @@ REASONS = {
 }
 
 
-def example(**values: object) -> ConfigDict:
+def example(**values: Any) -> ConfigDict:  # noqa: ANN401 - JSON
     return ConfigDict(json_schema_extra={"examples": [values]})
 
 

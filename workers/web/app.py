@@ -14,7 +14,7 @@ from models.session import transaction
 from workers import observability
 from workers.app import runtime, settings
 from workers.walls import forbid_engine, reporter
-from workers.web import availability, forms, guards, problems, proposals, waiting
+from workers.web import availability, forms, guards, nudges, problems, proposals, waiting
 from workers.web.loopback import require_loopback
 
 
@@ -31,6 +31,7 @@ def create_app() -> FastAPI:
     """The application for this process's settings; connects at the first request."""
     app = FastAPI(title="watertight", version=version("watertight"), docs_url=None, redoc_url=None)
     app.state.watcher = waiting.install()
+    app.state.nudges = nudges.Nudges()
     app.add_middleware(guards.BodyLimit)
     app.add_middleware(guards.SecurityHeaders, public_url=settings().public_url)
     problems.install(app)

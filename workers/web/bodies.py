@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -43,7 +43,7 @@ Version = Annotated[int | None, Field(ge=0, le=BIGGEST, description="the version
 Secret = Annotated[Text | None, Field(max_length=64, description="the secret of a hold, which its holder was given")]
 
 
-def _example(**values: object) -> ConfigDict:
+def _example(**values: Any) -> ConfigDict:  # noqa: ANN401 - JSON
     return ConfigDict(json_schema_extra={"examples": [values]})
 
 

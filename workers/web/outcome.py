@@ -15,9 +15,9 @@ from sync.availability import Opening, find_alternatives
 from sync.domain import Interval, Kind, Reason
 from sync.errors import Malformed, NotFound
 from workers.app import runtime
-from workers.nudge import nudge
 from workers.web import problems
 from workers.web.answers import ProposalAnswer, answer_of, refusal_of
+from workers.web.nudges import nudge_soon
 from workers.web.waiting import await_decision
 
 LONGEST_WAIT_SECONDS = 30.0
@@ -31,7 +31,11 @@ async def take(request: Request, wish: intake.Request, *, wait: float) -> JSONRe
         Malformed, NotFound: as ``sync.intake.receive``.
     """
     received = await run_in_threadpool(_receive, wish)
-    record = await outcome(request, received.id, wait=wait)
+    record = await run_in_threadpool(find, received.id)
+    if received.created:
+        nudge_soon(request, record.id, about=f"{record.agent} via api")
+    if wait and record.reason is None:
+        record = await outcome(request, received.id, wait=wait)
     answer = answer_of(record, await run_in_threadpool(alternatives_of, record))
     headers = {"Location": f"/api/proposals/{received.id}"}
     if record.state == "refused":
@@ -55,20 +59,17 @@ async def outcome(request: Request, proposal_id: int, *, wait: float) -> Decisio
         NotFound: no such proposal.
     """
     record = await run_in_threadpool(find, proposal_id)
-    if wait and record.reason is None:
-        await await_decision(request, proposal_id, wait)
-        record = await run_in_threadpool(find, proposal_id)
-    return record
+    if not wait or record.reason is not None:
+        return record
+    await await_decision(request, proposal_id, wait)
+    return await run_in_threadpool(find, proposal_id)
 
 
 def _receive(wish: intake.Request) -> intake.Received:
     try:
-        received = intake.receive(runtime().sessions, wish)
+        return intake.receive(runtime().sessions, wish)
     except Malformed as error:
         raise Malformed("idempotency-key" if error.field == "key" else error.field, error.reason) from None
-    if received.created:
-        nudge([f"proposal:{received.id}"], about=f"{find(received.id).agent} via api")
-    return received
 
 
 def find(proposal_id: int) -> DecisionRecord:
