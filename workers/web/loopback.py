@@ -8,6 +8,7 @@ pages cannot forge these three.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ DEFAULT_HOST = "127.0.0.1"  # uvicorn's
 ELSEWHERE = ("--uds", "--fd")
 FROM_ELSEWHERE = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")  # a proxy speaks for others
 OUR_SITE = (None, "same-origin", "none")
+HOST = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+))(?::\d{1,5})?")
 
 
 def is_loopback(host: str) -> bool:
@@ -65,6 +67,12 @@ def _bound_to(arguments: Sequence[str], env: Mapping[str, str]) -> str | None:
     return value if given else next(iter(arguments[place + 1 :]), None)
 
 
+def _name_in(host: str) -> str:
+    """The name or address in a Host header, without port; empty where it is neither."""
+    found = HOST.fullmatch(host)
+    return (found[1] or found[2]) if found else ""
+
+
 def is_from_here(connection: HTTPConnection) -> bool:
     """Whether a request came over loopback, was meant for it, and no page of another site sent it."""
     headers = connection.headers
@@ -72,8 +80,8 @@ def is_from_here(connection: HTTPConnection) -> bool:
     reached, _ = connection.scope.get("server") or ("", None)
     return (
         is_loopback(str(reached))
-        and is_loopback_url(f"http://{host}")
-        and headers.get("origin") in {None, f"{connection.url.scheme}://{host}"}
+        and is_loopback(_name_in(host))
+        and headers.get("origin") in {None, f"{connection.scope['scheme']}://{host}"}
         and headers.get("sec-fetch-site") in OUR_SITE
         and not any(name in headers for name in FROM_ELSEWHERE)
     )
