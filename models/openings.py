@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from models.agents import Agent, Calendar
 from models.feeds import Cursor, Sighting
-from models.ledger import Slot
+from models.ledger import RemoteLink, Slot
 from models.session import database_now
 
 JOBS = 3
@@ -100,7 +100,17 @@ def _bounds(slot: Slot) -> Times:
 
 
 def _busy(session: Session, agent_id: int, *, start: datetime, end: datetime) -> list[Times]:
-    """On the master and the mirrors: what people put on a mirror is about to be proposed."""
+    """On the master and the mirrors: what people put on a mirror is about to be proposed.
+
+    Of an event that we made, the ledger knows more than a sighting that is no newer: time that was cancelled or moved away
+    is free at once, though no job has read so yet.
+    """
+    known = exists().where(
+        RemoteLink.calendar_id == Sighting.calendar_id,
+        RemoteLink.remote_id == Sighting.remote_id,
+        RemoteLink.ours,
+        RemoteLink.updated >= Sighting.updated,
+    )
     rows = session.execute(
         select(Sighting.starts_at, Sighting.ends_at)
         .join(Calendar, Calendar.id == Sighting.calendar_id)
@@ -111,6 +121,7 @@ def _busy(session: Session, agent_id: int, *, start: datetime, end: datetime) ->
             Sighting.blocks,
             Sighting.starts_at < end,
             Sighting.ends_at > start,
+            ~known,
         )
     )
     return [(row.starts_at, row.ends_at) for row in rows]

@@ -108,6 +108,18 @@ def test_a_revoked_token_stops_working_within_five_seconds(desk: Desk) -> None:
     problem(desk.ask("GET", "/api/proposals", token=token), 401)
 
 
+def test_a_token_has_a_rate_of_its_own(desk: Desk) -> None:
+    token = desk.make_token(Scope.READ, per_minute=3)
+    answers = [desk.ask("GET", "/api/proposals", token=token) for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+    assert [answer.headers["RateLimit"].partition(";t=")[0] for answer in answers] == [
+        f'"minute";r={left}' for left in (2, 1, 0, 0)
+    ]
+    assert 0 < int(answers[-1].headers["Retry-After"]) <= 60
+    assert "3 requests a minute" in problem(answers[-1], 429)["detail"]
+    assert desk.ask("GET", "/api/proposals").ok
+
+
 # Keys
 
 

@@ -19,11 +19,15 @@ from workers.web.loopback import require_loopback
 
 
 def serve() -> FastAPI:
-    """What the web server runs: the application, and its logs like everybody else's."""
+    """What the web server runs: the application, and its logs like everybody else's.
+
+    Raises:
+        SettingsError: the API is to be open, and this process is not on loopback alone.
+    """
+    require_loopback(settings(), arguments=sys.argv[1:], env=os.environ)
     observability.configure(settings().log_level)
     forbid_engine(reporter(runtime().sessions))
     forms.connected()  # says now, not at the first submission, which mapping files are wrong
-    require_loopback(settings(), arguments=sys.argv[1:], env=os.environ)
     return create_app()
 
 
