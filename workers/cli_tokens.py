@@ -55,5 +55,5 @@ def revoke(name: Name) -> None:
 def list_all(json: AsJson = False) -> None:  # noqa: FBT002 - a command-line flag
     """Every token without itself: scopes, limit, last use."""
     with transaction(runtime().sessions) as session:
-        rows = [asdict(token) for token in list_tokens(session)]
+        rows = [asdict(token) | {"scopes": list(token.scopes)} for token in list_tokens(session)]
     show(rows, as_json=json)

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.failures import FailureGroup
+from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_schema_conformance,
@@ -54,12 +55,13 @@ def examine(desk: Desk, description: dict[str, Any], *, mode: GenerationMode, ex
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     sent = 0
 
-    def hold_against(case: Case) -> None:
+    def hold_against(case: Case[Any]) -> None:
         nonlocal sent
         sent += 1
         case.call_and_validate(base_url=desk.web.url, headers=headers, checks=AGREED, timeout=20)
 
     for found in described.include(path_regex="^/api/" if mode is GenerationMode.NEGATIVE else "").get_all_operations():
+        assert isinstance(found, Ok), found
         cases = found.ok().as_strategy(generation_mode=mode).map(_answerable)
         run = settings(
             max_examples=examples,
@@ -73,7 +75,7 @@ def examine(desk: Desk, description: dict[str, Any], *, mode: GenerationMode, ex
     return sent
 
 
-def _answerable(case: Case) -> Case:
+def _answerable(case: Case[Any]) -> Case[Any]:
     """Nobody has half a minute for each, and most agents are nobody: these are dana."""
     if isinstance(case.query.get("wait"), float | int):
         case.query["wait"] = min(case.query["wait"], LONGEST_WAIT)

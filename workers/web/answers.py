@@ -67,7 +67,10 @@ class SlotEvidence(BaseModel):
 
 
 class Evidence(BaseModel):
-    """What a decision was made on: ids, versions, intervals, instants and codes. Whatever else there is, is left out."""
+    """What a decision was made on: ids, versions, intervals, instants and codes. Whatever else there is, is left out.
+
+    Only what this decision has is set, and goes out.
+    """
 
     step: str | None = None
     code: str | None = None
@@ -163,6 +166,7 @@ def answer_of(record: DecisionRecord, alternatives: Iterable[Opening] | None = N
         appointment=record.appointment_id,
         evidence=_evidence(record.evidence) if record.evidence else None,
         alternatives=None if alternatives is None else [opening_of(one) for one in alternatives],
+        hold=None,
         held_until=record.held_until,
     )
 
@@ -179,7 +183,7 @@ def refusal_of(answer: ProposalAnswer) -> Refusal:
         title=reason.replace("_", " "),
         status=409,
         detail=REASONS.get(reason, "the proposal was refused"),
-        **answer.model_dump(exclude={"hold", "held_until"}),
+        **answer.model_dump(exclude={"hold", "held_until"}, exclude_unset=True),
     )
 
 

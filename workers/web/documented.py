@@ -50,12 +50,16 @@ def wish(examples: dict[HTTPStatus, dict[str, Any]]) -> Told:
 
 
 class Read(TypedDict):
+    response_model_exclude_unset: bool
     responses: Responses
 
 
 def reading(*more: int) -> Read:
     """Of a route that only reads."""
-    return {"responses": documented(*more, *(status for status in EVERY if status not in {400, 413}))}
+    return {
+        "response_model_exclude_unset": True,
+        "responses": documented(*more, *(status for status in EVERY if status not in {400, 413})),
+    }
 
 
 def _schema_of_refusal() -> dict[str, Any]:

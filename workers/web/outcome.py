@@ -39,11 +39,11 @@ async def take(request: Request, wish: intake.Request, *, wait: float) -> JSONRe
     answer = answer_of(record, await run_in_threadpool(alternatives_of, record))
     headers = {"Location": f"/api/proposals/{received.id}"}
     if record.state == "refused":
-        content = refusal_of(answer).model_dump(mode="json", exclude={"errors"})
+        content = refusal_of(answer).model_dump(mode="json", exclude_unset=True)
         return JSONResponse(content, HTTPStatus.CONFLICT, headers, media_type=problems.MEDIA_TYPE)
     if wish.kind is Kind.HOLD:
         answer = answer.model_copy(update={"hold": received.hold})
-    return JSONResponse(answer.model_dump(mode="json"), _status(wish, answer), headers)
+    return JSONResponse(answer.model_dump(mode="json", exclude_unset=True), _status(wish, answer), headers)
 
 
 def _status(wish: intake.Request, answer: ProposalAnswer) -> HTTPStatus:
