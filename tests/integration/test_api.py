@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import requests
 
+from models.queries import ProposalRecord
 from models.session import transaction
 from sync.domain import Interval, Job
 from sync.tokens import Scope, list_tokens, revoke_token
@@ -233,21 +234,21 @@ def test_a_wait_that_cannot_be_is_refused(desk: Desk, hour: Interval, seconds: s
 
 
 def test_a_hundred_who_wait_hold_up_nobody_and_are_all_answered(desk: Desk) -> None:
-    first = at(next(hours) * 3 + 1_000)
-    times = [
-        first.widened(before=-(first.end - first.start) * n, after=(first.end - first.start) * n) for n in range(100)
-    ]
+    times = [at(1_000 + number) for number in range(25)]
     with ThreadPoolExecutor(100) as crowd:
-        waiting = [crowd.submit(desk.propose, one, query="?wait=30") for one in times]
+        waiting = [
+            crowd.submit(desk.propose, one, query="?wait=30", key=f"crowd {one}") for one in times for _ in range(4)
+        ]
         until = time.monotonic() + 20
-        while len(desk.world.due()) < 100:
-            assert time.monotonic() < until, len(desk.world.due())
+        while not set(times) <= {_wanted(record) for record in desk.world.proposals()}:
+            assert time.monotonic() < until
             time.sleep(0.05)
         slowest = max(_seconds(lambda: requests.get(f"{desk.web.url}/healthz", timeout=20)) for _ in range(20))
         read = max(_seconds(lambda: desk.ask("GET", "/api/proposals?limit=1")) for _ in range(10))
         with desk.deciding():
             answers = [one.result() for one in waiting]
     assert [answer.status_code for answer in answers] == [201] * 100
+    assert len({answer.json()["id"] for answer in answers}) == 25, "the same key at once is one proposal too"
     assert (slowest < 1.0, read < 2.0) == (True, True), (slowest, read)
 
 
@@ -296,6 +297,11 @@ def test_a_page_that_cannot_be_is_said_so(desk: Desk, query: str, status: int, f
 
 
 # What is free
+
+
+def test_everybody_who_can_be_booked_is_listed(desk: Desk) -> None:
+    told = desk.ask("GET", "/api/agents").json()
+    assert told == {"agents": [{"slug": "dana", "name": "dana", "zone": "UTC", "minutes": 30}]}
 
 
 def test_what_is_free_comes_with_versions_and_the_age_of_the_picture(desk: Desk) -> None:
@@ -371,6 +377,10 @@ def test_no_log_carries_a_token_or_what_was_typed(desk: Desk) -> None:
     log = desk.web.log.read_text()
     assert [word for word in (desk.token, "Secret cellar", "Onymous") if word in log] == []
     assert "Traceback" not in log
+
+
+def _wanted(record: ProposalRecord) -> Interval | None:
+    return Interval(record.starts_at, record.ends_at) if record.starts_at and record.ends_at else None
 
 
 def _instant(text: str) -> datetime:

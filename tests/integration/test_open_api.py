@@ -61,23 +61,27 @@ def test_nobody_waits_for_a_broker_that_is_away(web: Web) -> None:
     assert time.monotonic() - began < 5, "one nudge alone takes longer to give up"
 
 
-def test_without_the_decision_a_token_is_needed_here_too(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    """Nobody decided so, and the database is away."""
     settings = {"WATERTIGHT_API_OPEN": "false", "WATERTIGHT_PUBLIC_URL": "https://book.example"}
-    with serve(tmp_path, database_url=NOWHERE, **settings) as closed:
-        answer = requests.get(f"{closed.url}/api/proposals", timeout=20)
-        assert answer.status_code == 401
-        assert answer.headers["Strict-Transport-Security"].startswith("max-age=")
+    with serve(tmp_path_factory.mktemp("closed"), database_url=NOWHERE, **settings) as served:
+        yield served
 
 
-def test_garbage_for_a_token_asks_nobody(tmp_path: Path) -> None:
-    with serve(tmp_path, database_url=NOWHERE, WATERTIGHT_API_OPEN="false") as cut_off:
+def test_without_the_decision_a_token_is_needed_here_too(closed: Web) -> None:
+    answer = requests.get(f"{closed.url}/api/proposals", timeout=20)
+    assert answer.status_code == 401
+    assert answer.headers["Strict-Transport-Security"].startswith("max-age="), "the public address is https"
 
-        def ask(token: str) -> int:
-            headers = {"Authorization": f"Bearer {token}"}
-            return requests.get(f"{cut_off.url}/api/proposals", headers=headers, timeout=20).status_code
 
-        assert {ask(token) for token in ("x", "wt_short", f"wt_{'x' * 44}", f"wt_{'.' * 43}")} == {401}
-        assert ask(f"wt_{'x' * 43}") == 503, "only what is written like a token is looked up"
+def test_garbage_for_a_token_asks_nobody(closed: Web) -> None:
+    def ask(token: str) -> int:
+        headers = {"Authorization": f"Bearer {token}"}
+        return requests.get(f"{closed.url}/api/proposals", headers=headers, timeout=20).status_code
+
+    assert {ask(token) for token in ("x", "wt_short", f"wt_{'x' * 44}", f"wt_{'.' * 43}")} == {401}
+    assert ask(f"wt_{'x' * 43}") == 503, "only what is written like a token is looked up"
 
 
 def test_an_open_api_is_not_served_to_others(tmp_path: Path) -> None:

@@ -88,11 +88,11 @@ def _answerable(case: Case[Any]) -> Case[Any]:
 
 def test_requests_as_described_are_answered_as_described(desk: Desk, description: dict[str, Any]) -> None:
     with desk.deciding():
-        assert examine(desk, description, mode=GenerationMode.POSITIVE, examples=15, token=desk.token) > 100
+        assert examine(desk, description, mode=GenerationMode.POSITIVE, examples=10, token=desk.token) >= 80
 
 
 def test_requests_that_are_not_as_described_are_answered_as_described(desk: Desk, description: dict[str, Any]) -> None:
-    assert examine(desk, description, mode=GenerationMode.NEGATIVE, examples=15, token=desk.token) > 100
+    assert examine(desk, description, mode=GenerationMode.NEGATIVE, examples=10, token=desk.token) >= 80
 
 
 def test_without_a_token_all_is_refused_as_described(desk: Desk, description: dict[str, Any]) -> None:

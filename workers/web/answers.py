@@ -158,6 +158,21 @@ class AvailabilityAnswer(BaseModel):
     slots: list[OpeningAnswer]
 
 
+class AgentAnswer(BaseModel):
+    """Who can be booked, and for how many minutes where nothing else is asked for."""
+
+    slug: str
+    name: str
+    zone: str
+    minutes: int
+
+
+class AgentsAnswer(BaseModel):
+    model_config = example(agents=[{"slug": "dana", "name": "Dana", "zone": "America/Chicago", "minutes": 30}])
+
+    agents: list[AgentAnswer]
+
+
 def answer_of(record: DecisionRecord, alternatives: Iterable[Opening] | None = None) -> ProposalAnswer:
     return ProposalAnswer(
         id=record.id,

@@ -1,4 +1,4 @@
-"""``GET /api/agents/{slug}/availability``: what can be offered. An offer is no promise: only the commit task decides."""
+"""``GET /api/agents`` and ``/api/agents/{slug}/availability``: who can be booked, and when. An offer is no promise: only the commit task decides."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Security
 from pydantic import BeforeValidator
+from sqlalchemy import select
 
+from models.agents import Agent
+from models.session import transaction
 from sync.availability import LONGEST_MINUTES, SHORTEST_MINUTES, find_openings
 from sync.domain import Interval
 from sync.errors import Malformed
 from sync.tokens import Scope
 from workers.app import runtime
 from workers.web import documented
-from workers.web.answers import AvailabilityAnswer, opening_of
+from workers.web.answers import AgentAnswer, AgentsAnswer, AvailabilityAnswer, opening_of
 from workers.web.auth import bearer, guarded
 from workers.web.bodies import Instant, Text
 
@@ -31,6 +34,19 @@ def _with_plus(value: object) -> object:
 
 
 Asked = Annotated[Instant, BeforeValidator(_with_plus)]
+
+
+@router.get("/agents", **documented.reading())
+def agents() -> AgentsAnswer:
+    """Everybody who can be booked, by slug."""
+    with transaction(runtime().sessions) as session:
+        rows = session.scalars(select(Agent).order_by(Agent.slug)).all()
+    return AgentsAnswer(
+        agents=[
+            AgentAnswer(slug=row.slug, name=row.name or row.slug, zone=row.zone, minutes=row.appointment_minutes)
+            for row in rows
+        ]
+    )
 
 
 @router.get("/agents/{slug}/availability", **documented.reading(404))
