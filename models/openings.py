@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from models.agents import Agent, Calendar
 from models.feeds import Cursor, Sighting
-from models.ledger import Slot
+from models.ledger import RemoteLink, Slot
 from models.session import database_now
+
+JOBS = 3
+NO_MASTER = "no_master"
 
 Times = tuple[datetime, datetime]
 
@@ -47,7 +50,9 @@ def find_times(session: Session, slug: str, *, start: datetime, end: datetime) -
     agent = session.scalars(select(Agent).where(Agent.slug == slug)).one_or_none()
     if agent is None:
         return None
-    master = session.scalars(select(Calendar).where(Calendar.agent_id == agent.id, Calendar.role == "master")).one()
+    master = session.scalars(
+        select(Calendar).where(Calendar.agent_id == agent.id, Calendar.role == "master")
+    ).one_or_none()
     window = func.tstzrange(start, end)
     slots = session.scalars(select(Slot).where(Slot.agent_id == agent.id, Slot.during.op("&&")(window))).all()
     now = database_now(session)
@@ -58,9 +63,7 @@ def find_times(session: Session, slug: str, *, start: datetime, end: datetime) -
         if slot not in live:
             seen = slot.version + (slot in ran_out)  # whoever takes it ends the hold first, which counts as a change
             versions[_bounds(slot)] = max(seen, versions.get(_bounds(slot), 0))
-    read = session.execute(
-        select(func.count(Cursor.read_at), func.min(Cursor.read_at)).where(Cursor.calendar_id == master.id)
-    ).one()
+    read_at, stopped = (None, NO_MASTER) if master is None else (_read_at(session, master.id), master.stopped_code)
     return TimesRecord(
         slug=agent.slug,
         name=agent.name or agent.slug,
@@ -74,13 +77,18 @@ def find_times(session: Session, slug: str, *, start: datetime, end: datetime) -
         slots=[_bounds(slot) for slot in live],
         busy=_busy(session, agent.id, start=start, end=end),
         versions=versions,
-        read_at=read[1] if read[0] == JOBS else None,
-        stopped=master.stopped_code,
+        read_at=read_at,
+        stopped=stopped,
         now=now,
     )
 
 
-JOBS = 3
+def _read_at(session: Session, calendar_id: int) -> datetime | None:
+    """When the job that is furthest behind read the calendar; None while one of them never has."""
+    read = session.execute(
+        select(func.count(Cursor.read_at), func.min(Cursor.read_at)).where(Cursor.calendar_id == calendar_id)
+    ).one()
+    return read[1] if read[0] == JOBS else None
 
 
 def _bounds(slot: Slot) -> Times:
@@ -92,7 +100,17 @@ def _bounds(slot: Slot) -> Times:
 
 
 def _busy(session: Session, agent_id: int, *, start: datetime, end: datetime) -> list[Times]:
-    """On the master and the mirrors: what people put on a mirror is about to be proposed."""
+    """On the master and the mirrors: what people put on a mirror is about to be proposed.
+
+    Of an event that we made, the ledger knows more than a sighting that is no newer: time that was cancelled or moved away
+    is free at once, though no job has read so yet.
+    """
+    known = exists().where(
+        RemoteLink.calendar_id == Sighting.calendar_id,
+        RemoteLink.remote_id == Sighting.remote_id,
+        RemoteLink.ours,
+        RemoteLink.updated >= Sighting.updated,
+    )
     rows = session.execute(
         select(Sighting.starts_at, Sighting.ends_at)
         .join(Calendar, Calendar.id == Sighting.calendar_id)
@@ -103,6 +121,7 @@ def _busy(session: Session, agent_id: int, *, start: datetime, end: datetime) ->
             Sighting.blocks,
             Sighting.starts_at < end,
             Sighting.ends_at > start,
+            ~known,
         )
     )
     return [(row.starts_at, row.ends_at) for row in rows]

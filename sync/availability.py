@@ -6,6 +6,7 @@ commit task reads the master live.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -78,13 +79,16 @@ def find_openings(sessions: Sessions, agent: str, window: Interval, *, minutes: 
     )
 
 
-def find_alternatives(sessions: Sessions, agent: str, wanted: Interval) -> tuple[Opening, ...]:
-    """What is still free and as long as ``wanted``, nearest to it first."""
+def find_alternatives(
+    sessions: Sessions, agent: str, wanted: Interval, *, avoid: Collection[Interval] = ()
+) -> tuple[Opening, ...]:
+    """What is still free and as long as ``wanted``, nearest to it first, and meets nothing of ``avoid``."""
     minutes = (wanted.end - wanted.start) // timedelta(minutes=1)
     if not SHORTEST_MINUTES <= minutes <= LONGEST_MINUTES:
         return ()
     found = find_openings(sessions, agent, wanted.widened(before=NEARBY, after=NEARBY), minutes=minutes)
-    nearest = sorted(found.openings, key=lambda opening: abs(opening.interval.start - wanted.start))
+    free = [one for one in found.openings if not any(one.interval.overlaps(other) for other in avoid)]
+    nearest = sorted(free, key=lambda opening: abs(opening.interval.start - wanted.start))
     return tuple(nearest[:ALTERNATIVES])
 
 

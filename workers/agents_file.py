@@ -19,6 +19,7 @@ from models.session import Sessions, transaction
 from providers.registry import SERVICES
 from sync.domain import Role
 from sync.errors import Malformed
+from sync.openings import WEEKDAYS
 
 Item = TypeVar("Item")
 SHOWN_ERRORS = 5
@@ -69,6 +70,12 @@ def _in_order(hours: list[str]) -> list[str]:
     return hours
 
 
+def _weekdays(hours: dict[str, list[str]]) -> dict[str, list[str]]:
+    if unknown := [day for day in hours if day not in WEEKDAYS]:
+        raise ValueError(f"{unknown[0]!r} is not one of {', '.join(WEEKDAYS)}")
+    return hours
+
+
 Hours = Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d-(([01]\d|2[0-3]):[0-5]\d|24:00)$")]
 Day = Annotated[list[Hours], AfterValidator(_in_order)]
 
@@ -78,9 +85,7 @@ class AgentEntry(BaseModel):
 
     slug: str = Field(pattern="^[a-z0-9][a-z0-9-]{0,62}$")
     name: Annotated[str, StringConstraints(max_length=200, strip_whitespace=True)] = ""
-    working_hours: dict[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], Day] = Field(
-        default_factory=usual_hours
-    )
+    working_hours: Annotated[dict[str, Day], AfterValidator(_weekdays)] = Field(default_factory=usual_hours)
     minimum_notice_minutes: int = Field(default=60, ge=0, le=43_200)
     booking_days: int = Field(default=30, ge=1, le=365)
     appointment_minutes: int = Field(default=30, ge=5, le=1440)

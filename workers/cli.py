@@ -23,10 +23,11 @@ from models.session import database_now, make_engine, transaction
 from sync.errors import NotFound, WatertightError
 from workers.agents_file import read_agents, store_agents
 from workers.cli_calendars import calendars, doctor, sync
+from workers.cli_tokens import tokens
 from workers.embedded import EmbeddedError
 from workers.emulate import PROVIDERS, serve
 from workers.listing import AsJson, read_instant, show, show_past, show_story
-from workers.settings import SettingsError, load
+from workers.settings import Settings, SettingsError, load
 from workers.supervisor import NotReady
 from workers.terminal import line, read_calendars, runtime
 
@@ -51,6 +52,7 @@ for name, group in (
     ("failures", failures),
     ("alerts", alerts),
     ("schedule", schedule),
+    ("tokens", tokens),
 ):
     app.add_typer(group, name=name)
 app.command()(sync)
@@ -77,6 +79,7 @@ def up() -> None:
     settings = load()
     with _stoppable(), running(settings, log=line) as run:
         line("watertight", f"web     {run.web}")
+        line("watertight", f"api     {_api(run.settings)}")
         line("watertight", f"flower  {run.flower}")
         for provider, url in run.emulators.items():
             line("watertight", f"{provider:<7} {url} (emulated)")
@@ -195,6 +198,12 @@ def list_schedule(json: AsJson = False) -> None:  # noqa: FBT002 - a command-lin
     """Every beat entry with its period and next run."""
     with transaction(runtime().sessions) as session:
         show(listings.list_schedule(session), as_json=json)
+
+
+def _api(settings: Settings) -> str:
+    if settings.api_open:
+        return "open to this machine without a token: nothing here is real, or you decided so (WATERTIGHT_API_OPEN)"
+    return "needs a token: watertight tokens create NAME --scope read --scope book --scope change"
 
 
 def _fail(sentence: str) -> NoReturn:

@@ -56,6 +56,7 @@ def environment(settings: Settings, stack: Stack) -> dict[str, str]:
         "OWNER_DATABASE_URL": "",
         "BROKER_URL": stack.broker_url,
         "LOG_LEVEL": settings.log_level,
+        "API_OPEN": str(settings.api_open),
     }
     for name in ("new_every", "cancel_every", "update_every", "resume_every", "release_every", "job_threads"):
         told[name.upper()] = str(getattr(settings, name))

@@ -76,6 +76,9 @@ class Settings(LimitSettings, CredentialSettings):
     commit_processes: int = Field(default=2, ge=1, le=100)
     log_level: Level = "INFO"
 
+    api_open: bool = Field(
+        default=False, description="the API takes requests without a token: on loopback only (docs/api.md)"
+    )
     forms_dir: File = Field(default=None, description="the mapping files of web forms: docs/providers/forms.md")
 
     @property

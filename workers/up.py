@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from workers.embedded import Embedded, Stack
 from workers.programs import Address
 from workers.settings import EMULATED_HOSTS_FILE, EMULATED_KEY_FILE, RUN_FILE, Settings, with_emulators
 from workers.supervisor import Log, Program, Supervisor, stop_leftovers
+from workers.web.loopback import is_loopback_url
 from workers.wiring import APP_ROLE
 
 READY_SECONDS = 90.0
@@ -82,6 +83,7 @@ def running(settings: Settings, *, log: Log) -> Iterator[Running]:
         sessions = make_sessions(make_engine(stack.database_url, role=APP_ROLE))
         if len(emulated) == len(programs.EMULATED):
             _populate(sessions)
+        settings = opened(settings, emulated)
         web, flower = Address.choose(settings.web_port), Address.choose(settings.flower_port)
         supervisor = Supervisor(_all(settings, stack, emulated, web, flower), state_dir=settings.state_dir, log=log)
         cleanup.callback(supervisor.stop)
@@ -143,6 +145,12 @@ def _resolved(settings: Settings, stack: Stack, emulated: dict[str, Address]) ->
         _make_calcom_keys(settings.state_dir / EMULATED_HOSTS_FILE)
     urls = {name: address.url for name, address in emulated.items()}
     return with_emulators(settings.model_copy(update=update), urls)
+
+
+def opened(settings: Settings, emulated: Collection[str]) -> Settings:
+    """The same settings, with the API open to this machine where no calendar is real and nobody else is told our address."""
+    playground = set(emulated) >= set(programs.EMULATED) and is_loopback_url(settings.public_url)
+    return settings.model_copy(update={"api_open": settings.api_open or playground})
 
 
 def _make_google_key(file: Path) -> None:

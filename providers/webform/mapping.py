@@ -17,6 +17,7 @@ from providers.webform.moments import find_clock
 from sync.errors import Malformed
 
 LONGEST_MINUTES: Final = 31 * 24 * 60
+LONGEST_WAIT_SECONDS: Final = 10  # as long as the most patient form tools
 SLUG: Final = "^[a-z0-9][a-z0-9-]{0,62}$"
 
 _DATE_FORMATS: Final = ({"Y", "m", "d"}, {"Y", "b", "d"}, {"Y", "B", "d"})
@@ -229,6 +230,7 @@ class FormMapping(Part):
     email: JmesPath | None = None
     id: JmesPath
     redirect: Annotated[str, Field(pattern=r"^(https?://[!-~]+|/([!-.0-~][!-~]*)?)$", max_length=2000)] | None = None
+    wait: Annotated[float, Field(ge=0, le=LONGEST_WAIT_SECONDS, allow_inf_nan=False)] = 0
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

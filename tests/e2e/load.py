@@ -108,7 +108,7 @@ class Load:
             except requests.RequestException:
                 self.refusals[0] += 1
             else:
-                if answer.ok:
+                if answer.ok or answer.status_code == 409:  # asked again, it may have been refused by now
                     self.accepted[int(answer.json()["id"])] = wish
                     return
                 self.refusals[answer.status_code] += 1

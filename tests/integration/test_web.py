@@ -115,7 +115,7 @@ def test_the_same_key_for_something_else_is_refused(web: Web) -> None:
         {"slot_version": 3},
     )
     for change in changes:
-        assert fields(web.post(GOOD | change, key="other")) == {"key"}
+        assert fields(web.post(GOOD | change, key="other")) == {"idempotency-key"}
 
 
 def test_what_does_not_exist_is_a_problem_too(web: Web) -> None:

@@ -43,6 +43,10 @@ Version = Annotated[int | None, Field(ge=0, le=BIGGEST, description="the version
 Secret = Annotated[Text | None, Field(max_length=64, description="the secret of a hold, which its holder was given")]
 
 
+def _example(**values: Any) -> ConfigDict:  # noqa: ANN401 - JSON
+    return ConfigDict(json_schema_extra={"examples": [values]})
+
+
 class Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -71,6 +75,15 @@ class TimeBody(Body):
 class ProposalBody(TimeBody):
     """A wish to book."""
 
+    model_config = _example(
+        agent="dana",
+        start="2027-03-08T15:00:00Z",
+        end="2027-03-08T15:30:00Z",
+        title="Demo",
+        attendees=[{"name": "Ann", "email": "ann@prospect.example"}],
+        slot_version=0,
+    )
+
     agent: Text = Field(max_length=63)
     title: Text = Field(min_length=1, max_length=300)
     attendees: list[AttendeeBody] = Field(default_factory=list, max_length=50)
@@ -84,6 +97,8 @@ class ProposalBody(TimeBody):
 class HoldBody(TimeBody):
     """A wish to keep a time while somebody makes up their mind."""
 
+    model_config = _example(agent="dana", start="2027-03-08T15:00:00Z", end="2027-03-08T15:30:00Z", seconds=120)
+
     agent: Text = Field(max_length=63)
     slot_version: Version = None
     seconds: int = Field(default=HOLD_SECONDS, ge=1, le=LONGEST_HOLD_SECONDS)
@@ -91,6 +106,8 @@ class HoldBody(TimeBody):
 
 class MoveBody(TimeBody):
     """A wish to move an appointment, and with ``agent`` to hand it over."""
+
+    model_config = _example(start="2027-03-09T09:00:00-06:00", end="2027-03-09T09:30:00-06:00")
 
     agent: Text | None = Field(default=None, max_length=63)
     title: Text = Field(default="", max_length=300, description="empty: as it is")
@@ -100,16 +117,6 @@ class MoveBody(TimeBody):
 class CancelBody(Body):
     """A wish to cancel an appointment."""
 
+    model_config = _example(slot_version=3)
+
     slot_version: Version = None
-
-
-class ProposalAnswer(BaseModel):
-    """The proposal as it stands. ``hold`` is told once, to whoever asked for the hold: it proves whose hold it is."""
-
-    id: int
-    state: str
-    reason: str | None = None
-    appointment: int | None = None
-    evidence: dict[str, Any] | None = None
-    hold: str | None = None
-    held_until: datetime | None = None

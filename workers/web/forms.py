@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
+from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import structlog
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
-from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from models.queries import ProposalRecord, find_proposal
+from models.decisions import DecisionRecord
 from models.session import transaction
 from providers.webform.bodies import CONTENT_TYPES, is_welcome, read_body
 from providers.webform.client import Delivery, Form, Forms, load_forms
@@ -26,11 +27,15 @@ from sync import intake
 from sync.errors import Malformed, NotFound
 from sync.quarantine import keep_submission
 from workers.app import runtime, settings
-from workers.nudge import nudge
 from workers.settings import SECRETS_DIR
 from workers.web import problems
+from workers.web.answers import answer_of
+from workers.web.nudges import nudge_soon
+from workers.web.outcome import alternatives_of, find, outcome
 
 MOST_BYTES = 64 * 1024
+OUTCOMES = {"settled": "booked", "refused": "refused"}
+TOLD = {"id", "state", "reason", "alternatives"}
 
 log = structlog.get_logger(__name__)
 router = APIRouter()
@@ -61,7 +66,13 @@ async def submit(form: str, request: Request) -> Response:
     if objection is not None:
         log.warning("forms.refused", form=form, reason=objection)
         raise HTTPException(401, "the submission is not signed as it should be")
-    return await run_in_threadpool(_take, found, _content_type(request), body)
+    received = await run_in_threadpool(_take, found, _content_type(request), body)
+    record = await run_in_threadpool(find, received.id)
+    if received.created:
+        nudge_soon(request, record.id, about=f"{record.agent} via form:{form}")
+    if not found.mapping.wait:
+        return _answer(found, record, status=HTTPStatus.ACCEPTED if received.created else HTTPStatus.OK)
+    return await run_in_threadpool(_tell, found, await outcome(request, record.id, wait=found.mapping.wait))
 
 
 def _keep_unreadable(form: Form, error: Malformed, *, content_type: str, body: bytes) -> None:
@@ -110,24 +121,36 @@ def _delivery(request: Request, body: bytes) -> Delivery:
     return Delivery(headers=request.headers, query=request.query_params, body=body, url=url)
 
 
-def _take(form: Form, content_type: str, body: bytes) -> Response:
+def _take(form: Form, content_type: str, body: bytes) -> intake.Received:
     try:
         submission = parse_submission(form.name, form.mapping, read_body(form.mapping, content_type, body))
-        received = _receive(submission)
+        return _receive(submission)
     except Malformed as error:
         _keep_unreadable(form, error, content_type=content_type, body=body)
         raise
-    return _answer(form, received, _find(received))
 
 
-def _answer(form: Form, received: intake.Received, record: ProposalRecord) -> Response:
-    """The nudge leaves after the answer: form tools wait only seconds, and a broker that is away takes as long."""
-    about = f"{record.agent} via form:{form.name}"
-    after = BackgroundTask(nudge, [f"proposal:{received.id}"], about=about) if received.created else None
+def _answer(form: Form, record: DecisionRecord, *, status: HTTPStatus) -> Response:
+    """That the submission was taken on: form tools try again after anything but success."""
     if form.mapping.redirect is not None:
-        return RedirectResponse(form.mapping.redirect, HTTPStatus.SEE_OTHER, background=after)
-    status = HTTPStatus.ACCEPTED if received.created else HTTPStatus.OK
-    return JSONResponse({"id": record.id, "state": record.state}, status, background=after)
+        return RedirectResponse(form.mapping.redirect, HTTPStatus.SEE_OTHER)
+    return JSONResponse({"id": record.id, "state": record.state}, status)
+
+
+def _tell(form: Form, record: DecisionRecord) -> Response:
+    """What became of the submission, as far as it is known by now."""
+    if form.mapping.redirect is not None:
+        said = {"outcome": OUTCOMES.get(record.state, "pending"), "reference": record.id}
+        return RedirectResponse(_with_query(form.mapping.redirect, said), HTTPStatus.SEE_OTHER)
+    answer = answer_of(record, alternatives_of(record)).model_dump(mode="json", include=TOLD, exclude_none=True)
+    return JSONResponse(answer, HTTPStatus.OK if record.state in OUTCOMES else HTTPStatus.ACCEPTED)
+
+
+def _with_query(address: str, values: Mapping[str, object]) -> str:
+    """The address with these in its query, behind what is there already."""
+    parts = urlsplit(address)
+    query = "&".join(part for part in (parts.query, urlencode(values)) if part)
+    return urlunsplit(parts._replace(query=query))
 
 
 def wish_of(submission: Submission) -> intake.Request:
@@ -153,11 +176,3 @@ def _receive(submission: Submission) -> intake.Received:
         raise Malformed("agent", "is nobody here") from None
     except Malformed as error:
         raise Malformed("id" if error.field == "key" else error.field, error.reason) from None
-
-
-def _find(received: intake.Received) -> ProposalRecord:
-    with transaction(runtime().sessions) as session:
-        record = find_proposal(session, received.id)
-    if record is None:
-        raise NotFound(f"no proposal {received.id}")
-    return record

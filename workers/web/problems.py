@@ -16,9 +16,11 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 from starlette.exceptions import HTTPException
 
 from sync.errors import Malformed, NotFound
+from workers.web.guards import EVERYWHERE
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = "5"
+CODES = {422: Malformed.code, 503: "unavailable"}
 
 log = structlog.get_logger(__name__)
 
@@ -45,8 +47,20 @@ def install(app: FastAPI) -> None:
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """For OpenAPI: these answers are problems."""
-    content = {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}
-    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
+    return {status: {"description": HTTPStatus(status).phrase, "content": _content(status)} for status in statuses}
+
+
+def _content(status: int) -> dict[str, Any]:
+    code = CODES.get(status, _code_of(status))
+    example: dict[str, Any] = {"type": f"urn:watertight:{code}", "title": code.replace("_", " "), "status": status}
+    example["detail"] = HTTPStatus(status).phrase
+    if code == Malformed.code:
+        example |= {"detail": "end: is not after start", "errors": [{"field": "end", "reason": "is not after start"}]}
+    return {MEDIA_TYPE: {"schema": Problem.model_json_schema(), "example": example}}
+
+
+def _code_of(status: int) -> str:
+    return HTTPStatus(status).phrase.lower().replace(" ", "_")
 
 
 def problem(
@@ -103,8 +117,7 @@ async def _http(request: Request, error: Exception) -> Response:
     phrase = HTTPStatus(status).phrase
     detail = str(getattr(error, "detail", phrase))
     shown = f"{request.method} {request.url.path}: {phrase}" if detail == phrase else detail
-    code = phrase.lower().replace(" ", "_")
-    return problem(status, code=code, detail=shown, headers=getattr(error, "headers", None))
+    return problem(status, code=_code_of(status), detail=shown, headers=getattr(error, "headers", None))
 
 
 async def _database(request: Request, error: Exception) -> Response:
@@ -119,4 +132,6 @@ async def _database(request: Request, error: Exception) -> Response:
 
 
 async def _bug(_: Request, __: Exception) -> Response:
-    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, code="bug", detail="an error of ours; it is in the log")
+    return problem(
+        HTTPStatus.INTERNAL_SERVER_ERROR, code="bug", detail="an error of ours; it is in the log", headers=EVERYWHERE
+    )
