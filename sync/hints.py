@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import RowMapping, and_, delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
@@ -129,6 +129,23 @@ def list_lost(session: Session) -> list[Nudge]:
         .limit(LIMIT)
     )
     return [_nudge(row) for row in rows.mappings()]
+
+
+def count_unannounced(session: Session, calendar_id: CalendarId, *, since: datetime) -> None:
+    """A poll has found something, and nothing had been announced since the one before (``since``).
+
+    Only what a channel could have told counts against it: it was open all the time. A hint takes the count away.
+    """
+    session.execute(
+        update(Channel)
+        .where(
+            Channel.calendar_id == calendar_id,
+            Channel.remote_id.is_not(None),
+            Channel.opened_at < since,
+            or_(Channel.last_hint_at.is_(None), Channel.last_hint_at < since),
+        )
+        .values(unannounced=Channel.unannounced + 1)
+    )
 
 
 def forget_old(session: Session) -> None:

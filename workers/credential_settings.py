@@ -50,6 +50,7 @@ class CredentialSettings(BaseSettings):
 
     hubspot_token: Secret = Field(default=None, description="a service key, or the token of a private app")
     hubspot_commit_token: Secret = None
+    hubspot_client_secret: Secret = Field(default=None, description="of the app whose webhooks HubSpot signs with it")
     hubspot_base_url: str = "https://api.hubapi.com"
     hubspot_api_version: str = Field(default="2026-09", pattern=r"^(v\d+|\d{4}-\d{2})$")
     hubspot_archive_seconds: float = Field(

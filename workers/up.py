@@ -15,9 +15,10 @@ from models.migrate import upgrade
 from models.session import Sessions, make_engine, make_sessions, transaction
 from workers import programs
 from workers.agents_file import read_agents, store_agents
+from workers.doors import kept_key
 from workers.embedded import Embedded, Stack
 from workers.programs import Address
-from workers.settings import EMULATED_HOSTS_FILE, EMULATED_KEY_FILE, RUN_FILE, Settings, with_emulators
+from workers.settings import EMULATED_HOSTS_FILE, EMULATED_KEY_FILE, LOOPBACK_URL, RUN_FILE, Settings, with_emulators
 from workers.supervisor import Log, Program, Supervisor, stop_leftovers
 from workers.wiring import APP_ROLE
 
@@ -78,11 +79,11 @@ def running(settings: Settings, *, log: Log) -> Iterator[Running]:
         (settings.state_dir / RUN_FILE).unlink(missing_ok=True)
         _migrate(stack)
         emulated = _emulated(settings)
-        settings = _resolved(settings, stack, emulated)
+        web, flower = Address.choose(settings.web_port), Address.choose(settings.flower_port)
+        settings = _reachable(_resolved(settings, stack, emulated), web)
         sessions = make_sessions(make_engine(stack.database_url, role=APP_ROLE))
         if len(emulated) == len(programs.EMULATED):
             _populate(sessions)
-        web, flower = Address.choose(settings.web_port), Address.choose(settings.flower_port)
         supervisor = Supervisor(_all(settings, stack, emulated, web, flower), state_dir=settings.state_dir, log=log)
         cleanup.callback(supervisor.stop)
         supervisor.start()
@@ -143,6 +144,16 @@ def _resolved(settings: Settings, stack: Stack, emulated: dict[str, Address]) ->
         _make_calcom_keys(settings.state_dir / EMULATED_HOSTS_FILE)
     urls = {name: address.url for name, address in emulated.items()}
     return with_emulators(settings.model_copy(update=update), urls)
+
+
+def _reachable(settings: Settings, web: Address) -> Settings:
+    """The same settings with our own address where none is set, which emulators reach, and a key for what is pushed."""
+    update: dict[str, object] = {}
+    if settings.public_url == LOOPBACK_URL:
+        update["public_url"] = web.url
+    if settings.webhook_key is None:
+        update["webhook_key"] = SecretStr(kept_key(settings.state_dir))
+    return settings.model_copy(update=update)
 
 
 def _make_google_key(file: Path) -> None:
