@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -139,7 +140,7 @@ def _list_pushes(session: Session) -> dict[int, PushRecord]:
     """By calendar: of those that have, or shall have, a channel."""
     hinted = select(func.min(Cursor.hinted_at)).where(Cursor.calendar_id == Channel.calendar_id).scalar_subquery()
     lag = func.extract("epoch", func.clock_timestamp() - hinted)
-    rows = session.execute(select(Channel, func.coalesce(is_healthy(), false()), lag))
+    rows: Iterable[Any] = session.execute(select(Channel, func.coalesce(is_healthy(), false()), lag))
     return {
         channel.calendar_id: PushRecord(
             healthy=healthy,

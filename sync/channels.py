@@ -222,9 +222,11 @@ class Channels:
 def _held(row: Channel | None, *, until: datetime | None = None) -> Held:
     if row is None:
         return Held()
-    known = row.remote_id is not None and row.expires_at is not None
+    subscription = None
+    if row.remote_id is not None and row.expires_at is not None:
+        subscription = Subscription(row.remote_id, row.expires_at, row.resource_id)
     return Held(
-        subscription=Subscription(row.remote_id, row.expires_at, row.resource_id) if known else None,
+        subscription=subscription,
         url=row.url,
         opened_at=row.opened_at,
         unannounced=row.unannounced,
