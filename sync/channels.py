@@ -147,7 +147,7 @@ class Channels:
         return [(ref, door) for ref, held, door in with_doors if decide_action(held, door, now=now, life=self._life)]
 
     def _keep(self, ref: CalendarRef, door: Door) -> bool | None:
-        """Whether it worked; None if somebody else sees to this channel, or it needs nothing any more."""
+        """Whether it worked; None if somebody else has seen to this channel, or it needs nothing any more."""
         held, action = self._claim(ref, door)
         if action is None:
             return None
@@ -156,7 +156,7 @@ class Channels:
         except WatertightError as error:
             self._fail(ref, held, error)
             return False
-        return self._store(ref, held, door, subscription)
+        return self._store(ref, held, door, subscription) or None
 
     def _claim(self, ref: CalendarRef, door: Door) -> tuple[Held, Action | None]:
         with transaction(self._sessions) as session:
