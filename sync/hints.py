@@ -43,12 +43,13 @@ _HINT = text("""
     RETURNING cursors.calendar_id, cursors.job, agents.slug, calendars.provider, calendars.role,
         calendars.stopped_code IS NULL AND coalesce(cursors.not_before <= clock_timestamp(), true) AS awake
 """)
-# No finer than a second: one row is not to be written for every push of a storm.
+# In a storm once a second, since one row is not to be written for every push; but always if somebody has read since.
 _HEARD = text("""
     WITH heard AS (
         SELECT calendar_id FROM channels
         WHERE calendar_id = ANY(:calendars)
-            AND (unannounced > 0 OR coalesce(last_hint_at < clock_timestamp() - interval '1 second', true))
+            AND (unannounced > 0 OR coalesce(last_hint_at < greatest(clock_timestamp() - interval '1 second',
+                (SELECT max(read_at) FROM cursors WHERE cursors.calendar_id = channels.calendar_id)), true))
         ORDER BY 1 FOR UPDATE
     )
     UPDATE channels SET last_hint_at = clock_timestamp(), unannounced = 0
