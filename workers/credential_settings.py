@@ -174,6 +174,7 @@ def emulated(urls: Mapping[str, str], *, key_file: Path) -> dict[str, Any]:
         found |= {
             "hubspot_token": SecretStr("pat-emulated-reader"),
             "hubspot_commit_token": SecretStr("pat-emulated"),
+            "hubspot_client_secret": SecretStr(EMULATED_SECRET),
             "hubspot_base_url": url,
             "hubspot_archive_seconds": 1.0,  # the emulated world's jobs run every few seconds
         }

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import requests
 from pydantic import SecretStr
 
 from models.listings import list_calendars
@@ -88,6 +89,7 @@ def running(settings: Settings, *, log: Log) -> Iterator[Running]:
         cleanup.callback(supervisor.stop)
         supervisor.start()
         supervisor.wait_ready(READY_SECONDS)
+        _connect_app(settings, emulated)
         urls = {name: address.url for name, address in emulated.items()}
         run = Running(settings, stack, web.url, flower.url, urls, sessions, embedded, supervisor)
         cleanup.callback((settings.state_dir / RUN_FILE).unlink, missing_ok=True)
@@ -154,6 +156,14 @@ def _reachable(settings: Settings, web: Address) -> Settings:
     if settings.webhook_key is None:
         update["webhook_key"] = SecretStr(kept_key(settings.state_dir))
     return settings.model_copy(update=update)
+
+
+def _connect_app(settings: Settings, emulated: dict[str, Address]) -> None:
+    """What is done by hand at HubSpot: the app's webhooks lead to us. Forgotten by an emulator that dies: it is polled then."""
+    secret = _secret(settings.hubspot_client_secret)
+    if "hubspot" in emulated and secret is not None:
+        target = {"url": f"{settings.public_url.rstrip('/')}/webhooks/hubspot", "secret": secret}
+        requests.post(f"{emulated['hubspot'].url}/_control/webhook", json=target, timeout=10).raise_for_status()
 
 
 def _make_google_key(file: Path) -> None:
