@@ -7,6 +7,7 @@ are made in HubSpot's own pages: here by ``POST /_control/webhook``. Repeated wh
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import hmac
 import itertools
@@ -69,7 +70,7 @@ class Pushes:
             return
         for first in range(0, len(events), MOST_EVENTS):
             body = json.dumps(events[first : first + MOST_EVENTS]).encode()
-            self._outbox.put(Message(target.url, body, lambda body=body: signed(target, body), _PAUSES))
+            self._outbox.put(Message(target.url, body, functools.partial(signed, target, body), _PAUSES))
 
     def _event(self, record: Record, kind: str, **details: str | None) -> dict[str, Any]:
         return {

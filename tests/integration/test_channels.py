@@ -191,7 +191,11 @@ def test_two_rounds_at_once_open_one_channel(office: Office) -> None:
         inside.set()
         other.join(20)
 
-    other = threading.Thread(target=lambda: (inside.wait(20), kept.append(office.keep())), daemon=True)
+    def at_once() -> None:
+        inside.wait(20)
+        kept.append(office.keep())
+
+    other = threading.Thread(target=at_once, daemon=True)
     office.world.mirror.on("subscribe", meanwhile)
     other.start()
     kept.append(office.keep())

@@ -72,6 +72,7 @@ class Stage:
     def messages(self, *, at_least: int = 0) -> list[tuple[str, list[int]]]:
         """Task and arguments of every message that waits, once there are so many."""
         with redis.Redis.from_url(self.broker, decode_responses=True) as broker:
+            found: list[str] = []
             for _ in range(600):
                 found = [message for queue in QUEUES for message in broker.lrange(queue, 0, -1)]
                 if len(found) >= at_least:

@@ -361,11 +361,12 @@ def test_what_is_no_json_or_too_deep_is_refused(body: bytes) -> None:
     )
 )
 def test_whatever_is_sent_is_understood_or_refused(body: Any) -> None:  # noqa: ANN401 - any JSON
-    for read in (
+    reads: tuple[Callable[[], list[Push]], ...] = (
         lambda: graph(*body) if isinstance(body, list) else outlook.read(received(json.dumps(body)), PROOF, now=NOW),
         lambda: crm(body),
         lambda: cal(json.dumps(body).encode()),
-    ):
+    )
+    for read in reads:
         with contextlib.suppress(Malformed, Unproven):
             assert isinstance(read(), list)
 
