@@ -16,6 +16,7 @@ import requests
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.pool import NullPool
 
+import models.push  # noqa: F401 - its tables count too
 from models.base import Base
 from tests.integration import pushing
 from tests.integration.pushing import APP_SECRET, KEY, Post
