@@ -40,6 +40,7 @@ task_routes = {
     "Commit": {"queue": "commit"},
     "ResumeCommits": {"queue": "upkeep"},
     "ReleaseHolds": {"queue": "upkeep"},
+    "RenewSubscriptions": {"queue": "upkeep"},
 }
 
 # --- Flower sees every task from "sent" on. Costs about half of the peak no-op throughput, which we are far from.

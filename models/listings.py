@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, false, func, or_, select
 from sqlalchemy.orm import Session
 
 from models.agents import Agent, Calendar
 from models.failures import Alert, DeadLetter
 from models.feeds import Cursor, Sighting
+from models.push import Channel
 from models.schedule import BeatJob
 
 LIMIT = 200
+UNHEALTHY = 2  # reads in a row that found what the vendor had not told; one may be a push that is still on its way
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,19 +31,59 @@ class DueCalendar:
     role: str
 
 
-def list_due_calendars(session: Session, job: str) -> list[DueCalendar]:
-    """Calendars that this job should read: not stopped for a human, not left alone because they keep failing."""
+def list_due_calendars(session: Session, job: str, *, fresh_seconds: float = 0.0) -> list[DueCalendar]:
+    """Calendars that this job should read: not stopped for a human, not left alone because they keep failing.
+
+    Of those whose vendor tells us about changes, only such as this job has not read for ``fresh_seconds``.
+    """
     rows = session.execute(
         select(Calendar.id, Agent.slug, Calendar.provider, Calendar.role)
         .join(Agent)
         .outerjoin(Cursor, and_(Cursor.calendar_id == Calendar.id, Cursor.job == job))
+        .outerjoin(Channel, Channel.calendar_id == Calendar.id)
         .where(
             Calendar.stopped_code.is_(None),
             or_(Cursor.not_before.is_(None), Cursor.not_before <= func.clock_timestamp()),
+            ~func.coalesce(_is_told(fresh_seconds), false()),
         )
         .order_by(Calendar.id)
     )
     return [DueCalendar(*row) for row in rows]
+
+
+def is_healthy() -> ColumnElement[bool]:
+    """Whether a channel can be relied on: it is open, and no two reads in a row found what it had not told (null: none)."""
+    return and_(
+        Channel.remote_id.is_not(None),
+        Channel.expires_at > func.clock_timestamp(),
+        Channel.unannounced < UNHEALTHY,
+    )
+
+
+def _is_told(fresh_seconds: float) -> ColumnElement[bool]:
+    """Whether a job may wait for the vendor's word: it has read everything since the channel is open, and nothing is due.
+
+    A hint whose message got lost, a run that failed and one that was killed are due at once.
+    """
+    return and_(
+        is_healthy(),
+        Channel.opened_at < Cursor.read_at,
+        Cursor.read_at > func.clock_timestamp() - timedelta(seconds=fresh_seconds),
+        Cursor.hinted_at.is_(None),
+        Cursor.leased_until.is_(None),
+        Cursor.failures == 0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PushRecord:
+    """How a vendor tells us about a calendar. ``lag`` is the age of the oldest hint that no run has taken up, in seconds."""
+
+    healthy: bool
+    expires_at: datetime | None
+    last_hint_at: datetime | None
+    lag: float | None
+    trouble: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +100,7 @@ class CalendarRecord:
     read_at: dict[str, datetime]
     put_off: dict[str, datetime]
     events: int
+    push: PushRecord | None
 
 
 def list_calendars(session: Session) -> list[CalendarRecord]:
@@ -72,6 +116,7 @@ def list_calendars(session: Session) -> list[CalendarRecord]:
             select(Sighting.calendar_id, func.count()).where(~Sighting.deleted).group_by(Sighting.calendar_id)
         ).all()
     )
+    push = _list_pushes(session)
     rows = session.execute(select(Calendar, Agent).join(Agent).order_by(Agent.slug, Calendar.id))
     return [
         CalendarRecord(
@@ -85,9 +130,27 @@ def list_calendars(session: Session) -> list[CalendarRecord]:
             read_at=read_at[calendar.id],
             put_off=put_off[calendar.id],
             events=events.get(calendar.id, 0),
+            push=push.get(calendar.id),
         )
         for calendar, agent in rows
     ]
+
+
+def _list_pushes(session: Session) -> dict[int, PushRecord]:
+    """By calendar: of those that have, or shall have, a channel."""
+    hinted = select(func.min(Cursor.hinted_at)).where(Cursor.calendar_id == Channel.calendar_id).scalar_subquery()
+    lag = func.extract("epoch", func.clock_timestamp() - hinted)
+    rows: Iterable[Any] = session.execute(select(Channel, func.coalesce(is_healthy(), false()), lag))
+    return {
+        channel.calendar_id: PushRecord(
+            healthy=healthy,
+            expires_at=channel.expires_at if channel.remote_id is not None else None,
+            last_hint_at=channel.last_hint_at,
+            lag=None if seconds is None else max(0.0, float(seconds)),
+            trouble=channel.last_error_code or ("silent" if channel.unannounced >= UNHEALTHY else None),
+        )
+        for channel, healthy, seconds in rows
+    }
 
 
 def list_dead_letters(session: Session) -> list[dict[str, Any]]:

@@ -39,18 +39,24 @@ def read_body(response: requests.Response) -> bytes | None:
 
 
 def parse_object(content: bytes) -> dict[str, Any] | None:
-    """The JSON object that ``content`` is; None if it is anything else.
+    """The JSON object that ``content`` is; None if it is anything else."""
+    body = parse_json(content, depth=MAX_DEPTH)
+    return body if isinstance(body, dict) else None
+
+
+def parse_json(content: bytes, *, depth: int) -> object:
+    """What ``content`` says, nested no deeper than ``depth``; None if it is no JSON, or the null that nobody sends.
 
     Stricter than Python's own reader: a name that comes twice, NaN, Infinity and numbers beyond a float are no JSON that
     two readers understand alike (RFC 8259 §4, §6), and nobody nests that deep in earnest.
     """
     try:
-        body = json.loads(
+        body: object = json.loads(
             content, object_pairs_hook=_without_repetition, parse_constant=_refuse_constant, parse_float=_finite
         )
     except (ValueError, RecursionError):
         return None
-    return body if isinstance(body, dict) and _is_shallow(body) else None
+    return body if _is_shallow(body, depth=depth) else None
 
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -71,9 +77,9 @@ def _finite(digits: str) -> float:
     return number
 
 
-def _is_shallow(body: object) -> bool:
+def _is_shallow(body: object, *, depth: int) -> bool:
     level = [body]
-    for _ in range(MAX_DEPTH):
+    for _ in range(depth):
         level = [child for item in level for child in _children(item)]
         if not level:
             return True

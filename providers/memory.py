@@ -247,7 +247,7 @@ def _shown(state: RemoteEvent | Removal, window: Interval) -> bool:
 
 
 class MemoryCalendars:
-    """All calendars of a test, by the vendor's reference; implements ``sync.ports.Calendars``."""
+    """All calendars of a test, by the vendor's reference; implements ``sync.ports.Calendars`` and ``Subscribers``."""
 
     def __init__(self) -> None:
         self._calendars: dict[str, MemoryCalendar] = {}
@@ -263,4 +263,7 @@ class MemoryCalendars:
         return self.of(calendar.remote)
 
     def writer(self, calendar: CalendarRef) -> MemoryCalendar:
+        return self.of(calendar.remote)
+
+    def subscriber(self, calendar: CalendarRef) -> MemoryCalendar:
         return self.of(calendar.remote)

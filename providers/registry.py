@@ -15,7 +15,7 @@ from providers.outlook.client import OutlookCredentials, OutlookService
 from providers.transport import no_guard, nobody
 from sync.domain import CalendarRef
 from sync.errors import NotFound
-from sync.ports import CalendarAdapter, CalendarReader, CalendarWriter
+from sync.ports import CalendarAdapter, CalendarReader, CalendarSubscriber, CalendarWriter
 
 
 class Provider(StrEnum):
@@ -25,6 +25,10 @@ class Provider(StrEnum):
     GOOGLE = "google"
     HUBSPOT = "hubspot"
     CALCOM = "calcom"
+
+
+# Whose channels can be opened by an API call. HubSpot pushes too, to an app that is set up there by hand.
+PUSHING: frozenset[str] = frozenset({Provider.OUTLOOK, Provider.GOOGLE, Provider.CALCOM})
 
 
 class Service(Protocol):
@@ -75,7 +79,7 @@ def connect(
 
 
 class Registry:
-    """Hands out adapters; implements ``sync.ports.Calendars``."""
+    """Hands out adapters; implements ``sync.ports.Calendars`` and ``sync.ports.Subscribers``."""
 
     def __init__(self, services: Mapping[str, Service]) -> None:
         self._services = services
@@ -84,6 +88,9 @@ class Registry:
         return self._adapter(calendar)
 
     def writer(self, calendar: CalendarRef) -> CalendarWriter:
+        return self._adapter(calendar)
+
+    def subscriber(self, calendar: CalendarRef) -> CalendarSubscriber:
         return self._adapter(calendar)
 
     def _adapter(self, calendar: CalendarRef) -> CalendarAdapter:

@@ -18,10 +18,11 @@ from models.feeds import Cursor, Sighting
 from models.queries import list_linked_after
 from models.session import Sessions, database_now, lock_calendar, transaction
 from sync.boundaries import Boundary, cross
-from sync.changes import Brake, Wish, is_newer, plan_proposals
-from sync.domain import CalendarId, Interval, Job, ProposalId
+from sync.changes import Brake, Seen, Wish, is_newer, plan_proposals
+from sync.domain import CalendarId, Interval, Job, ProposalId, RemoteEvent, RemoteId
 from sync.errors import Contention, NotFound
 from sync.failures import resolve_alert
+from sync.hints import count_unannounced
 from sync.intake import insert_wish
 from sync.known import load_known
 from sync.ports import Calendars
@@ -46,7 +47,11 @@ class Horizon:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What one run did; ids and counts only. ``about`` names agent and calendar for those who watch."""
+    """What one run did; ids and counts only. ``about`` names agent and calendar for those who watch.
+
+    ``again`` says that the vendor has announced something since the run began; ``others`` are the jobs for which a run
+    that was announced has seen work.
+    """
 
     job: Job
     calendar_id: CalendarId
@@ -57,6 +62,8 @@ class Report:
     wishes: tuple[Wish, ...] = ()
     proposals: tuple[ProposalId, ...] = ()
     about: str = ""
+    again: bool = False
+    others: tuple[Job, ...] = ()
 
     def sentence(self) -> str:
         """One line for Flower and the terminal."""
@@ -65,6 +72,15 @@ class Report:
         kind = "full read" if self.full else "read"
         odd = f", {self.quarantined} quarantined" if self.quarantined else ""
         return f"{kind} of {self.read}, {len(self.proposals)} proposed{odd}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Merged:
+    """What this job proposes, how many states were new to us, and which other jobs would propose something about these."""
+
+    wishes: list[Wish]
+    news: int
+    others: tuple[Job, ...]
 
 
 class Detector:
@@ -107,7 +123,7 @@ class Detector:
             claim = self._look(session, job, calendar_id)
         read = self._read(claim)
         with self._sessions() as session:  # no commit: what is stored to judge by is rolled back
-            wishes = self._merge(session, claim, read)
+            wishes = self._merge(session, claim, read).wishes
             session.rollback()
         return Report(job, calendar_id, None, len(read.changes), read.full, len(read.unparsed), tuple(wishes))
 
@@ -148,13 +164,16 @@ class Detector:
                 return Report(job, calendar_id, skipped="the run before still works")
             row.lease += 1
             row.leased_until = claim.now + timedelta(seconds=LEASE_SECONDS)
-            return replace(claim, lease=row.lease)
+            hinted_at, row.hinted_at = row.hinted_at, None
+            return replace(claim, lease=row.lease, hinted_at=hinted_at, read_before=row.read_at)
 
     def _release(self, claim: Claim) -> None:
+        """The hint for which nothing came of this run stays."""
         with transaction(self._sessions) as session:
             row = session.get(Cursor, (claim.ref.id, claim.job.value), with_for_update=True)
             if row is not None and row.lease == claim.lease:
                 row.leased_until = None
+                row.hinted_at = claim.hinted_at or row.hinted_at
 
     def _read(self, claim: Claim) -> Read:
         fresh = self._horizon.window(claim.now)
@@ -167,34 +186,48 @@ class Detector:
             if row is None or row.lease != claim.lease:
                 message = f"calendar {claim.ref.id}: the lease of this {claim.job} run was taken over"
                 raise Contention(message)
-            wishes = self._merge(session, claim, read)
+            merged = self._merge(session, claim, read)
             cross(Boundary.JOB_STORING)
-            inserted = [insert_wish(session, wish, ref=claim.ref, agent_id=claim.agent_id) for wish in wishes]
+            inserted = [insert_wish(session, wish, ref=claim.ref, agent_id=claim.agent_id) for wish in merged.wishes]
+            again = row.hinted_at is not None
             row.value, row.leased_until, row.read_at = read.cursor, None, claim.now
             row.failures, row.not_before, row.may_lose = 0, None, False
             row.window_start, row.window_end, row.opened_at = read.window.start, read.window.end, read.opened_at
             resolve_alert(session, f"{claim.job}:{claim.ref.id}")
+            if merged.news and not read.full and claim.hinted_at is None and claim.read_before is not None:
+                count_unannounced(session, claim.ref.id, since=claim.read_before)
             session.flush()
             cross(Boundary.JOB_CURSOR)
         cross(Boundary.JOB_STORED)
         proposals = tuple(proposal for proposal in inserted if proposal is not None)
         about = f"{claim.ref.agent} via {claim.ref.provider} {claim.ref.role}"
         numbers = (len(read.changes), read.full, len(read.unparsed))
-        return Report(claim.job, claim.ref.id, None, *numbers, tuple(wishes), proposals, about)
+        wishes = tuple(merged.wishes)
+        return Report(claim.job, claim.ref.id, None, *numbers, wishes, proposals, about, again, merged.others)
 
-    def _merge(self, session: Session, claim: Claim, read: Read) -> list[Wish]:
-        """Store the newest states and the unreadable records; the answer is what this job proposes about them."""
+    def _merge(self, session: Session, claim: Claim, read: Read) -> _Merged:
+        """Store the newest states and the unreadable records."""
         lock_calendar(session, claim.ref.id)
         quarantine(session, claim.ref.id, read.unparsed)
         rows = {row.remote_id: row for row in list_sightings(session, claim.ref.id, read.changes)}
+        news: set[RemoteId] = set()
         for remote_id, change in read.changes.items():
             row = rows.get(remote_id)
             if row is None or is_newer(change, seen_of(row)):
+                if row is None or not row.deleted or isinstance(change, RemoteEvent):
+                    news.add(remote_id)
                 rows[remote_id] = store_sighting(session, claim.ref.id, change, row=row)
         session.flush()
         batch = [seen_of(row) for row in [*rows.values(), *_unshown(session, claim, read)]]
         known = load_known(session, claim.ref.id, batch)
-        return plan_proposals(claim.job, batch, known, calendar_id=claim.ref.id, now=claim.now)
+
+        def plan(job: Job, of: list[Seen]) -> list[Wish]:
+            return plan_proposals(job, of, known, calendar_id=claim.ref.id, now=claim.now)
+
+        # Whose affair a change is, only who has read it knows: an update may free the time, which CancellationSync proposes.
+        fresh = [seen for seen in batch if claim.hinted_at is not None and seen.remote_id in news]
+        others = tuple(job for job in Job if job is not claim.job and plan(job, fresh))
+        return _Merged(plan(claim.job, batch), len(news), others)
 
 
 def _unshown(session: Session, claim: Claim, read: Read) -> list[Sighting]:

@@ -15,6 +15,7 @@
     │   ├── Forbidden
     │   │   └── NoSuchRight             whatever the record: the credential lacks the right
     │   ├── Malformed               names the field
+    │   ├── Unproven                a push that does not prove where it comes from
     │   └── Rejected                the vendor understood and said no
     │       └── KeySpent                it knows the key of a write, and its event is not there
     └── NeedsHuman      stop this calendar and alert
@@ -131,6 +132,12 @@ class Malformed(Permanent):
         self.field = "".join(each if each.isprintable() else "?" for each in field[:LONGEST_PATH])
         super().__init__(f"{self.field}: {reason}")
         self.reason = reason
+
+
+class Unproven(Permanent):
+    """A push whose secret, signature or age is not what it should be. The text says which, for logs; the sender is not told."""
+
+    code = "unproven"
 
 
 class Rejected(Permanent):

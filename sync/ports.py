@@ -120,3 +120,9 @@ class Calendars(Protocol):
     def reader(self, calendar: CalendarRef) -> CalendarReader: ...
 
     def writer(self, calendar: CalendarRef) -> CalendarWriter: ...
+
+
+class Subscribers(Protocol):
+    """Hands out what asks a vendor to push. That needs no more than reading rights, so every process may have it."""
+
+    def subscriber(self, calendar: CalendarRef) -> CalendarSubscriber: ...

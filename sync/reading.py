@@ -22,7 +22,11 @@ Changes = dict[RemoteId, RemoteEvent | Removal]
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A job's lease on its place in one calendar. With ``may_lose`` a person has said that events may be gone."""
+    """A job's lease on its place in one calendar. With ``may_lose`` a person has said that events may be gone.
+
+    ``hinted_at`` is when the vendor said that there is something new, if it did; ``read_before`` when the complete read
+    before this one began.
+    """
 
     job: Job
     ref: CalendarRef
@@ -33,6 +37,8 @@ class Claim:
     opened_at: datetime
     now: datetime
     may_lose: bool = False
+    hinted_at: datetime | None = None
+    read_before: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,7 @@ class CredentialSettings(BaseSettings):
 
     hubspot_token: Secret = Field(default=None, description="a service key, or the token of a private app")
     hubspot_commit_token: Secret = None
+    hubspot_client_secret: Secret = Field(default=None, description="of the app whose webhooks HubSpot signs with it")
     hubspot_base_url: str = "https://api.hubapi.com"
     hubspot_api_version: str = Field(default="2026-09", pattern=r"^(v\d+|\d{4}-\d{2})$")
     hubspot_archive_seconds: float = Field(
@@ -173,6 +174,7 @@ def emulated(urls: Mapping[str, str], *, key_file: Path) -> dict[str, Any]:
         found |= {
             "hubspot_token": SecretStr("pat-emulated-reader"),
             "hubspot_commit_token": SecretStr("pat-emulated"),
+            "hubspot_client_secret": SecretStr(EMULATED_SECRET),
             "hubspot_base_url": url,
             "hubspot_archive_seconds": 1.0,  # the emulated world's jobs run every few seconds
         }

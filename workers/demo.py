@@ -32,7 +32,9 @@ from workers.verdict import Verdict
 from workers.view import Screen
 from workers.wiring import fleet_limits
 
-PERIODS = {"new_every": 4.0, "cancel_every": 6.0, "update_every": 6.0, "resume_every": 2.0}  # HubSpot: 2.5 searches/s
+# HubSpot: 2.5 searches/s. Quiet is when every job has read every calendar, so none may wait for the vendor's word.
+PERIODS = {"new_every": 4.0, "cancel_every": 6.0, "update_every": 6.0, "resume_every": 2.0, "renew_every": 5.0}
+SETTINGS = PERIODS | {"poll_factor": 1.0}
 STANDSTILL_SECONDS = 60.0  # longer than a commit lease (30 s): what a killed worker had in hand waits for its end
 MOST_QUIET_SECONDS = 300.0
 RESERVE_SHARE, LEAST_RESERVE, MOST_RESERVE = 0.3, 5.0, 20.0  # of the time, kept for settling
@@ -54,7 +56,7 @@ def run_demo(settings: Settings, *, seconds: float | None, as_json: bool) -> int
         raise SettingsError("the demo writes random events; unset the vendors' credentials, and it uses emulators")
     seed = random.SystemRandom().randrange(1_000_000)
     with Screen(as_json=as_json) as screen:
-        with _log(settings, screen) as log, running(settings.model_copy(update=PERIODS), log=log) as run:
+        with _log(settings, screen) as log, running(settings.model_copy(update=SETTINGS), log=log) as run:
             screen.note(f"ready: web {run.web}, Flower {run.flower}, seed {seed}")
             verdict = _Demo(run, screen, seed, _newest(run)).play(seconds)
         screen.close()

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import requests
 
 from models.agents import Calendar
+from models.listings import list_calendars
 from models.session import Sessions, transaction
 from providers.registry import Credentials, connect
 from sync.domain import CalendarRef, Interval
@@ -69,7 +70,9 @@ def examine(settings: Settings, sessions: Sessions) -> Iterator[Finding]:
         calendars = connect(credentials)
         yield from (_read(calendars, ref, name) for ref in refs)
     yield from (_clock(vendor, url) for vendor, url in sorted(_addresses(settings, refs).items()))
-    yield _reachable(settings.public_url)
+    with transaction(sessions) as session:
+        pushed = sum(one.push is not None and one.push.healthy for one in list_calendars(session))
+    yield _reachable(settings.public_url, pushed=pushed)
 
 
 def _sets(settings: Settings) -> list[tuple[str, Credentials]]:
@@ -112,12 +115,13 @@ def _clock(vendor: str, url: str, *, now: Callable[[], datetime] = lambda: datet
     return _well(what, f"{skew:+.0f} s")
 
 
-def _reachable(public_url: str) -> Finding:
+def _reachable(public_url: str, *, pushed: int) -> Finding:
     """Whether vendors could push to us. From here we only see whether the address leads to our own web process."""
     what = "webhooks"
     host = urlsplit(public_url).hostname or ""
     if host in {"127.0.0.1", "localhost", "::1", ""}:
-        return _well(what, "none: PUBLIC_URL is this machine only, so every calendar is polled")
+        found = "none: PUBLIC_URL is this machine only, so every calendar is polled"
+        return _well(what, f"{pushed} calendars are pushed by emulators of this machine" if pushed else found)
     if not public_url.startswith("https://"):
         return _ill(what, "PUBLIC_URL is not https", "vendors push to https only: put a certificate before it")
     url = f"{public_url.rstrip('/')}/healthz"
@@ -127,7 +131,7 @@ def _reachable(public_url: str) -> Finding:
         return _ill(what, type(error).__name__, "PUBLIC_URL does not answer: check DNS, certificate, firewall")
     if status != requests.codes.ok:
         return _ill(what, f"{status} from PUBLIC_URL/healthz", "let PUBLIC_URL lead to the web process")
-    return _well(what, "PUBLIC_URL answers, as far as this machine can see")
+    return _well(what, f"PUBLIC_URL answers, as far as this machine can see; {pushed} calendars are pushed")
 
 
 def _well(what: str, found: str) -> Finding:

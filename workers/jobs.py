@@ -13,10 +13,11 @@ from sync.detect import Report
 from sync.domain import CalendarId, Job
 from sync.errors import NeedsHuman, RateLimited, WatertightError
 from sync.failures import open_alert
+from sync.hints import Nudge, pass_on
 from sync.patience import hold_back, put_off
 from sync.retry import RetryIn, RetryPolicy
-from workers.app import runtime
-from workers.nudge import nudge
+from workers.app import runtime, settings
+from workers.nudge import nudge, wake
 from workers.wiring import rand
 
 POLICY = RetryPolicy(max_attempts=5, base=2.0, cap=60.0)  # the cap stays far below the visibility timeout
@@ -27,9 +28,14 @@ log = structlog.get_logger(__name__)
 
 
 def fan_out(subtask: Any, job: Job, *, every: float) -> str:  # noqa: ANN401 - Celery has no types
-    """One task per due calendar, spread over half of the period ``every`` (seconds) and void after it."""
+    """One task per due calendar, spread over half of the period ``every`` (seconds) and void after it.
+
+    A calendar whose vendor tells us about changes is read only every few periods.
+    """
+    factor = settings().poll_factor
+    fresh = every * (factor - 0.5) if factor > 1 else 0.0  # half a period: what was read at a slot is due at another
     with transaction(runtime().sessions) as session:
-        due = list_due_calendars(session, job.value)
+        due = list_due_calendars(session, job.value, fresh_seconds=fresh)
     for position, calendar in enumerate(due):
         subtask.apply_async(
             args=[calendar.id],
@@ -63,11 +69,20 @@ def run_calendar(task: Any, job: Job, calendar_id: int) -> str:  # noqa: ANN401 
             return f"left alone for {seconds:.0f} s, as the vendor asked"
         raise
     _nudge(report)
+    _pass_on(report)
     return report.sentence()
 
 
 def _nudge(report: Report) -> None:
     nudge((f"proposal:{proposal}" for proposal in report.proposals), about=report.about)
+
+
+def _pass_on(report: Report) -> None:
+    """What was announced while the run worked, and what it has seen of others' work, is looked at at once."""
+    if report.again:
+        wake([Nudge(report.job, report.calendar_id, report.about)])
+    if report.others:
+        wake(pass_on(runtime().sessions, report.calendar_id, report.others))
 
 
 def _hold_back(calendar_id: int, job: Job, seconds: float) -> None:

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from models.history import Change, PastCalendar
-from models.listings import CalendarRecord
+from models.listings import CalendarRecord, PushRecord
 from models.queries import ProposalRecord
 from sync.domain import Job
 from sync.errors import Malformed
@@ -57,11 +57,24 @@ def show_calendars(found: Sequence[CalendarRecord], *, as_json: bool) -> None:
             "remote": calendar.remote,
             "events": calendar.events,
             **{f"{job} read": _age(calendar.read_at.get(job), now=now) for job in Job},
+            **_push(calendar.push, now=now),
             "stopped": calendar.stopped_code or _put_off(calendar, now=now) or "-",
         }
         for calendar in found
     ]
     show(rows, as_json=False)
+
+
+def _push(push: PushRecord | None, *, now: datetime) -> dict[str, object]:
+    """How we hear of changes: pushed by the vendor, or by asking; until when; the last hint; and the oldest one waiting."""
+    if push is None:
+        return {"by": "poll", "until": "-", "last hint": "-", "lag": "-"}
+    return {
+        "by": "push" if push.healthy else f"poll ({push.trouble or 'no channel'})",
+        "until": f"{push.expires_at:%m-%d %H:%MZ}" if push.expires_at else "-",
+        "last hint": _age(push.last_hint_at, now=now) if push.last_hint_at else "-",
+        "lag": f"{push.lag:.0f} s" if push.lag is not None else "-",
+    }
 
 
 def _put_off(calendar: CalendarRecord, *, now: datetime) -> str:

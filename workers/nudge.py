@@ -1,4 +1,4 @@
-"""Wake the commit task. The row is the truth: a nudge that gets lost is made up for by ResumeCommits."""
+"""Wake the commit task, or a job. The row is the truth: a nudge that gets lost is made up for by upkeep."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ import redis
 import structlog
 from kombu.exceptions import OperationalError
 
-from workers.app import app
+from sync.domain import Job
+from sync.hints import Nudge
+from workers.app import JOBS, app
+
+TASKS = {Job(job): task for task, job in JOBS.items()}
+HINT_SECONDS = 60.0  # a message that waited for longer was sent again
 
 log = structlog.get_logger(__name__)
 
@@ -25,6 +30,28 @@ def nudge(references: Iterable[str], *, about: str = "") -> int:
             break  # the broker is away: the rest will be found in the table
         sent += 1
     return sent
+
+
+def wake(nudges: Iterable[Nudge]) -> int:
+    """Send one message for each calendar that a job is to read now; how many were sent."""
+    sent = 0
+    for one in nudges:
+        shown = f"({one.calendar_id}, {one.about!r})"
+        try:
+            app.send_task(TASKS[one.job], args=[one.calendar_id], argsrepr=shown, expires=HINT_SECONDS)
+        except OperationalError as error:
+            log.warning("hint.lost", calendar_id=one.calendar_id, job=one.job.value, error=type(error).__name__)
+            break  # the broker is away: the hints stay in the table
+        sent += 1
+    return sent
+
+
+def ask_renewal() -> None:
+    """Have the channels seen to now. A message that gets lost is made up for by the next period."""
+    try:
+        app.send_task("RenewSubscriptions", expires=HINT_SECONDS)
+    except OperationalError as error:
+        log.warning("renewal.lost", error=type(error).__name__)
 
 
 def waiting() -> int:

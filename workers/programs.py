@@ -20,6 +20,8 @@ from workers.settings import Settings
 from workers.supervisor import Program
 
 LOOPBACK = "127.0.0.1"
+PERIODS = ("new_every", "cancel_every", "update_every", "resume_every", "release_every", "renew_every")
+TOLD = (*PERIODS, "job_threads", "push_days", "poll_factor")
 EMULATED = ("outlook", "google", "hubspot", "calcom")
 
 
@@ -57,8 +59,10 @@ def environment(settings: Settings, stack: Stack) -> dict[str, str]:
         "BROKER_URL": stack.broker_url,
         "LOG_LEVEL": settings.log_level,
         "API_OPEN": str(settings.api_open),
+        "PUBLIC_URL": settings.public_url,
+        "WEBHOOK_KEY": _plain(settings.webhook_key),
     }
-    for name in ("new_every", "cancel_every", "update_every", "resume_every", "release_every", "job_threads"):
+    for name in TOLD:
         told[name.upper()] = str(getattr(settings, name))
     for name in CredentialSettings.model_fields:
         told[name.upper()] = "" if _may_write(name) else _plain(getattr(settings, name))
@@ -90,7 +94,7 @@ def workers(settings: Settings, stack: Stack, env: dict[str, str]) -> list[Progr
         _worker(queue, settings, env, "--pool", "threads", "--concurrency", threads)
         for queue in ("new", "cancel", "update")
     ]
-    upkeep = _worker("upkeep", settings, env, "--pool", "threads", "--concurrency", "2")
+    upkeep = _worker("upkeep", settings, env, "--pool", "threads", "--concurrency", "3")
     told = {"COMMIT_DATABASE_URL": stack.commit_database_url}
     told |= {
         name.upper(): _plain(getattr(settings, name)) for name in CredentialSettings.model_fields if _may_write(name)

@@ -31,6 +31,7 @@ def default_periods(settings: Settings) -> dict[str, float]:
         "UpdateSync": settings.update_every,
         "ResumeCommits": settings.resume_every,
         "ReleaseHolds": settings.release_every,
+        "RenewSubscriptions": settings.renew_every,
     }
 
 

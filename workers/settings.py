@@ -19,6 +19,8 @@ from workers.limit_settings import LimitSettings
 
 SECRETS_DIR = Path("/run/secrets")
 RUN_FILE = "run.json"
+LOOPBACK_URL = "http://127.0.0.1"  # what PUBLIC_URL is where nobody has set it
+SHORTEST_KEY = 32
 EMULATED_HOSTS_FILE = "calcom-keys.json"  # where it exists, each host of the emulator has a key, and its limits, alone
 
 __all__ = ["EMULATED_KEY_FILE", "SECRETS_DIR", "Settings", "SettingsError", "as_it_runs", "load", "with_emulators"]
@@ -33,10 +35,17 @@ def _address(*schemes: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _long_enough(value: SecretStr | None) -> SecretStr | None:
+    if value is not None and len(value.get_secret_value()) < SHORTEST_KEY:
+        raise ValueError(f"must have at least {SHORTEST_KEY} characters")
+    return value
+
+
 Postgres = Annotated[SecretStr | None, _address("postgresql", "postgresql+psycopg"), Empty]
 Redis = Annotated[SecretStr | None, _address("redis", "rediss"), Empty]
 Seconds = Annotated[float, Field(ge=0.1, le=86_400 * 366, allow_inf_nan=False)]
 Days = Annotated[float, Field(gt=0, le=3_660, allow_inf_nan=False)]
+Key = Annotated[SecretStr | None, AfterValidator(_long_enough), Empty]
 Level = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(lambda value: str(value).upper())]
 
 
@@ -58,7 +67,7 @@ class Settings(LimitSettings, CredentialSettings):
         default=None, description="who owns the tables, for migrations; else DATABASE_URL must be allowed to"
     )
     broker_url: Redis = None
-    public_url: str = "http://127.0.0.1"
+    public_url: str = LOOPBACK_URL
     web_port: int = Field(default=0, ge=0, le=65535, description="0 takes any free port")
     flower_port: int = Field(default=0, ge=0, le=65535, description="0 takes any free port")
 
@@ -67,6 +76,15 @@ class Settings(LimitSettings, CredentialSettings):
     update_every: Seconds = 600.0
     resume_every: Seconds = 10.0
     release_every: Seconds = 10.0
+    renew_every: Seconds = 60.0
+    push_days: float = Field(default=2.0, ge=0.1, le=2.9, description="for how long a vendor is asked to push")
+    poll_factor: float = Field(
+        default=5.0,
+        ge=1,
+        le=100,
+        description="periods between reads of a calendar whose vendor pushes; 1: every period",
+    )
+    webhook_key: Key = Field(default=None, description="the secrets of all push channels are derived from it")
     days_back: Days = 1.0
     days_ahead: Days = 60.0
     window_reopen_hours: Days = 24.0

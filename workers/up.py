@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import requests
 from pydantic import SecretStr
 
 from models.listings import list_calendars
@@ -15,9 +16,10 @@ from models.migrate import upgrade
 from models.session import Sessions, make_engine, make_sessions, transaction
 from workers import programs
 from workers.agents_file import read_agents, store_agents
+from workers.doors import kept_key
 from workers.embedded import Embedded, Stack
 from workers.programs import Address
-from workers.settings import EMULATED_HOSTS_FILE, EMULATED_KEY_FILE, RUN_FILE, Settings, with_emulators
+from workers.settings import EMULATED_HOSTS_FILE, EMULATED_KEY_FILE, LOOPBACK_URL, RUN_FILE, Settings, with_emulators
 from workers.supervisor import Log, Program, Supervisor, stop_leftovers
 from workers.web.loopback import is_loopback_url
 from workers.wiring import APP_ROLE
@@ -79,16 +81,17 @@ def running(settings: Settings, *, log: Log) -> Iterator[Running]:
         (settings.state_dir / RUN_FILE).unlink(missing_ok=True)
         _migrate(stack)
         emulated = _emulated(settings)
-        settings = _resolved(settings, stack, emulated)
+        web, flower = Address.choose(settings.web_port), Address.choose(settings.flower_port)
+        settings = _reachable(_resolved(settings, stack, emulated), web)
         sessions = make_sessions(make_engine(stack.database_url, role=APP_ROLE))
         if len(emulated) == len(programs.EMULATED):
             _populate(sessions)
         settings = opened(settings, emulated)
-        web, flower = Address.choose(settings.web_port), Address.choose(settings.flower_port)
         supervisor = Supervisor(_all(settings, stack, emulated, web, flower), state_dir=settings.state_dir, log=log)
         cleanup.callback(supervisor.stop)
         supervisor.start()
         supervisor.wait_ready(READY_SECONDS)
+        _connect_app(settings, emulated)
         urls = {name: address.url for name, address in emulated.items()}
         run = Running(settings, stack, web.url, flower.url, urls, sessions, embedded, supervisor)
         cleanup.callback((settings.state_dir / RUN_FILE).unlink, missing_ok=True)
@@ -151,6 +154,24 @@ def opened(settings: Settings, emulated: Collection[str]) -> Settings:
     """The same settings, with the API open to this machine where no calendar is real and nobody else is told our address."""
     playground = set(emulated) >= set(programs.EMULATED) and is_loopback_url(settings.public_url)
     return settings.model_copy(update={"api_open": settings.api_open or playground})
+
+
+def _reachable(settings: Settings, web: Address) -> Settings:
+    """The same settings with our own address where none is set, which emulators reach, and a key for what is pushed."""
+    update: dict[str, object] = {}
+    if settings.public_url == LOOPBACK_URL:
+        update["public_url"] = web.url
+    if settings.webhook_key is None:
+        update["webhook_key"] = SecretStr(kept_key(settings.state_dir))
+    return settings.model_copy(update=update)
+
+
+def _connect_app(settings: Settings, emulated: dict[str, Address]) -> None:
+    """What is done by hand at HubSpot: the app's webhooks lead to us. Forgotten by an emulator that dies: it is polled then."""
+    secret = _secret(settings.hubspot_client_secret)
+    if "hubspot" in emulated and secret is not None:
+        target = {"url": f"{settings.public_url.rstrip('/')}/webhooks/hubspot", "secret": secret}
+        requests.post(f"{emulated['hubspot'].url}/_control/webhook", json=target, timeout=10).raise_for_status()
 
 
 def _make_google_key(file: Path) -> None:

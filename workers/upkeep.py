@@ -6,11 +6,13 @@ from models.listings import list_broken
 from models.queries import list_due, list_expired_holds
 from models.session import transaction
 from sync.boundaries import Boundary, cross
+from sync.hints import forget_old, list_lost
 from workers.app import app, runtime
-from workers.nudge import nudge, waiting
+from workers.nudge import nudge, waiting, wake
 
 LIMIT = 500
 BROKEN_SECONDS = 300.0
+RENEWING_SECONDS = 20.0
 
 
 @app.task(name="ResumeCommits")
@@ -36,3 +38,18 @@ def release_holds() -> str:
     with transaction(runtime().sessions) as session:
         expired = list_expired_holds(session, limit=LIMIT)
     return f"{nudge(expired, about='expired')} of {len(expired)} holds ran out"
+
+
+@app.task(name="RenewSubscriptions")
+def renew_subscriptions() -> str:
+    """Open, renew and replace push channels; send lost hints again; forget old deliveries.
+
+    It shares its workers with the other two and asks vendors, who may be slow: so it begins nothing new after a while.
+    """
+    connected = runtime()
+    with transaction(connected.sessions) as session:
+        lost = list_lost(session)
+        forget_old(session)
+    resent = wake(lost)
+    kept = connected.channels().keep_all(seconds=RENEWING_SECONDS)
+    return f"{kept.sentence()}; {resent} hints sent again" if lost else kept.sentence()

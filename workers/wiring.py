@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from dataclasses import dataclass
+from datetime import timedelta
 
 from models.session import Sessions, make_engine, make_sessions, refuse_inside_transaction
 from providers.limits import FleetLimits
 from providers.registry import Registry, connect
+from sync.channels import Channels
 from sync.detect import Detector
 from sync.domain import CalendarRef
-from sync.ports import CalendarReader, Calendars, CalendarWriter
+from sync.ports import CalendarReader, Calendars, CalendarWriter, Subscribers
+from workers.doors import door_of
 from workers.settings import Settings, SettingsError, as_it_runs
 from workers.walls import RefusingWriter, Report, reporter, watch_database
 
@@ -25,9 +29,15 @@ class Runtime:
     settings: Settings
     sessions: Sessions
     calendars: Calendars
+    subscribers: Subscribers
 
     def detector(self) -> Detector:
         return Detector(self.sessions, self.calendars, horizon=self.settings.horizon, brake=self.settings.brake)
+
+    def channels(self) -> Channels:
+        life = timedelta(days=self.settings.push_days)
+        door = functools.partial(door_of, as_it_runs(self.settings))
+        return Channels(self.sessions, self.subscribers, door=door, life=life, rand=rand)
 
 
 def build(settings: Settings) -> Runtime:
@@ -38,7 +48,7 @@ def build(settings: Settings) -> Runtime:
     watch_database(engine, report)
     credentials = as_it_runs(settings).reading_credentials()
     registry = connect(credentials, guard=refuse_inside_transaction, refused=report, limits=fleet_limits(settings))
-    return Runtime(settings, sessions, ReadOnly(registry, report=report))
+    return Runtime(settings, sessions, ReadOnly(registry, report=report), registry)
 
 
 def build_committing(settings: Settings) -> Runtime:
@@ -47,7 +57,7 @@ def build_committing(settings: Settings) -> Runtime:
     registry = connect(
         as_it_runs(settings).writing_credentials(), guard=refuse_inside_transaction, limits=fleet_limits(settings)
     )
-    return Runtime(settings, make_sessions(engine), registry)
+    return Runtime(settings, make_sessions(engine), registry, registry)
 
 
 def fleet_limits(settings: Settings) -> FleetLimits:

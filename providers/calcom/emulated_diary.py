@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import Protocol
 
 from providers.calcom.emulated_booking import (
     GONE,
@@ -20,12 +21,19 @@ from providers.calcom.emulated_list import touched_first
 from providers.emulated_store import Entry, Store
 
 
+class Tell(Protocol):
+    """Hears how a booking stands now; ``before`` is the one that it replaces."""
+
+    def __call__(self, host: str, booking: Booking, *, before: Booking | None = None) -> None: ...
+
+
 class Diary:
     """What is booked. ``lies(kind, calendar)`` tells whether such a fault is armed, and uses it up."""
 
-    def __init__(self, store: Store, *, lies: Callable[[str, str], bool]) -> None:
+    def __init__(self, store: Store, *, lies: Callable[[str, str], bool], tell: Tell) -> None:
         self._store = store
         self._lies = lies
+        self._tell = tell
         self._stamps = Stamps(entry.data for entry in self._entries())
 
     def bookings(self, host: str | None) -> list[Booking]:
@@ -69,11 +77,18 @@ class Diary:
         booking = new_booking(calendar, body, number=self._number(), stamp=self._stamps.next())
         return booking | self._nulls(calendar)
 
+    def book(self, calendar: str, booking: Booking, *, name: str | None = None, created_by: str = "app") -> Booking:
+        """Enter a new one."""
+        return self._told(calendar, self._put(calendar, booking, name=name, created_by=created_by))
+
     def change(self, calendar: str, name: str, old: Booking, **fields: object) -> Booking:
-        return self.put(calendar, {**old, "updatedAt": self._stamps.next(), **fields}, name=name)
+        """In place, of which nobody is told, unless it is confirmed by that."""
+        new = self._put(calendar, {**old, "updatedAt": self._stamps.next(), **fields}, name=name)
+        return self._told(calendar, new) if new.get("status") != old.get("status") else new
 
     def end(self, calendar: str, name: str, old: Booking, *, reason: str | None, status: str = "cancelled") -> Booking:
-        return self.put(calendar, ended(old, stamp=self._stamps.next(), reason=reason, status=status), name=name)
+        new = ended(old, stamp=self._stamps.next(), reason=reason, status=status)
+        return self._told(calendar, self._put(calendar, new, name=name))
 
     def move(
         self, calendar: str, name: str, old: Booking, *, start: datetime, end: datetime, raw: Booking | None = None
@@ -86,12 +101,18 @@ class Diary:
             del new["rescheduledFromUid"]
         entry = self._store.get(calendar, name)
         creator = entry.created_by if entry else "app"
-        self.put(calendar, ended(old, stamp=self._stamps.next(), reason=None, to=to), name=name)
-        return self.put(calendar, {**new, **(raw or {})}, name=new["uid"], created_by=creator)
+        self._put(calendar, ended(old, stamp=self._stamps.next(), reason=None, to=to), name=name)
+        shown = self._put(calendar, {**new, **(raw or {})}, name=new["uid"], created_by=creator)
+        return self._told(calendar, shown, before=old)
 
-    def put(self, calendar: str, booking: Booking, *, name: str | None = None, created_by: str = "app") -> Booking:
+    def _put(self, calendar: str, booking: Booking, *, name: str | None = None, created_by: str = "app") -> Booking:
         gone = booking.get("status") in GONE
         return self._store.put(calendar, name or booking["uid"], booking, created_by=created_by, deleted=gone).data
+
+    def _told(self, calendar: str, booking: Booking, *, before: Booking | None = None) -> Booking:
+        if not self._lies("lost_push", calendar):
+            self._tell(calendar, booking, before=before)
+        return booking
 
     def disturb(self, query: Mapping[str, str], host: str | None, *, now: datetime, cancelling: bool) -> None:
         """Somebody changes the first booking of a list, or cancels it, while another reads on."""

@@ -11,9 +11,8 @@ paging, it is cancelled). Anywhere: ``older_shape`` (in spite of the version hea
 ``reschedule_without_successor`` (42: the old booking does not name the new one), ``successor_without_origin`` (43: nor
 the new one the old), ``booked_despite_error`` (45: done, and answered with 400), ``double_booking`` (46: a taken time is
 not refused), ``write_without_effect`` (200, and nothing done), ``null_updated`` (a new booking has no ``updatedAt``), ``other_event`` (one is answered with another).
-Numbers are rows of the provider facts. People may book a taken time: whether a calendar honours others is what the
-product is for. Webhooks are registered and never called. The shared ``late_in_lists`` has no effect, since it goes by
-``id``: ``late_row`` does the same.
+Numbers are rows of the provider facts. People may book a taken time: whether a calendar honours others is what the product
+is for. Webhooks are called once, with ``lost_push`` never. ``late_in_lists``, which goes by ``id``, has no effect: ``late_row`` has.
 """
 
 from __future__ import annotations
@@ -87,7 +86,7 @@ class CalcomEmulator:
         self.now: Callable[[], datetime] = lambda: datetime.now(UTC)  # by which a booking is upcoming or past
         self._limits = Limits()
         self._hooks = Hooks()
-        self._diary = Diary(self.store, lies=self._lies)
+        self._diary = Diary(self.store, lies=self._lies, tell=self._hooks.tell)
 
     # What providers.emulation asks for
 
@@ -143,7 +142,7 @@ class CalcomEmulator:
         booking = self._diary.draft(calendar, typed_body(action.event))
         named = {"uid": action.id} if action.id else {}
         booking = {**booking, **named, **(action.raw or {})}
-        return self._diary.put(calendar, booking, name=booking["uid"] or new_uid(), created_by="human")
+        return self._diary.book(calendar, booking, name=booking["uid"] or new_uid(), created_by="human")
 
     # The API
 
@@ -175,7 +174,7 @@ class CalcomEmulator:
         start, end = read_time(booking["start"]), read_time(booking["end"])
         self._diary.must_be_free(owner.lower(), start=start, end=end)
         if not self._take("write_without_effect", request=request):
-            self._diary.put(owner.lower(), booking)
+            self._diary.book(owner.lower(), booking)
         if self._take("other_event", request=request):
             booking = self._diary.bookings(owner.lower())[0]
         return self._done(request, booking, status=201)
@@ -216,8 +215,9 @@ class CalcomEmulator:
         return self._done(request, self._diary.end(calendar, uid, old, reason=reason, status="rejected"))
 
     async def _open_hook(self, request: Request) -> Response:
-        self._enter(request, writing=True)
-        return JSONResponse({"status": "success", "data": self._hooks.open(await _body(request))}, status_code=201)
+        owner = self._enter(request, writing=True)
+        hook = self._hooks.open(await _body(request), owner=owner)
+        return JSONResponse({"status": "success", "data": hook}, status_code=201)
 
     async def _change_hook(self, request: Request, name: str) -> Response:
         self._enter(request, writing=True)
@@ -267,8 +267,8 @@ class CalcomEmulator:
         return asked != VERSION or self._take("older_shape", request=request) is not None
 
     def _answer(self, request: Request, booking: Booking, *, status: int = 200) -> Response:
-        shown = spoilt_booking(booking, self._take("missing_id", "odd_spelling", request=request))
-        shown = older_shape(booking) if self._is_older(request) else shown
+        spoilt = spoilt_booking(booking, self._take("missing_id", "odd_spelling", request=request))
+        shown = older_shape(booking) if self._is_older(request) else spoilt
         return JSONResponse({"status": "success", "data": shown}, status_code=status)
 
     def _done(self, request: Request, booking: Booking, *, status: int = 200) -> Response:

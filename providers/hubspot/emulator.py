@@ -9,7 +9,7 @@ null), ``errors_beside`` (COMPLETE with errors), ``endless_pages``. Of a write: 
 ``seconds``, and until then finds the record by what it was), ``empty_fields`` (answered as written, nothing kept),
 ``other_event`` (a creation is answered with another meeting). Refusals:
 ``locked`` (423), ``migrating`` (477, Retry-After ``seconds``), ``burst_limit``, ``daily_limit``, ``missing_scopes``,
-``version_gone`` (404 without an envelope).
+``version_gone`` (404 without an envelope). Of the pushes, once ``/_control/webhook`` has a target: ``lost_push``, ``duplicate_push``.
 The faults of every emulator find an owner's calendar by the path alone: armed for a calendar they meet single records only.
 """
 
@@ -28,6 +28,7 @@ from providers.emulation import Books, Entry, Faults, HumanAction, Store
 from providers.hubspot.emulated_account import Account, planted
 from providers.hubspot.emulated_badday import KINDS
 from providers.hubspot.emulated_limits import Limits
+from providers.hubspot.emulated_push import Pushes
 from providers.hubspot.emulated_record import (
     PROPERTIES,
     Refusal,
@@ -90,11 +91,13 @@ class HubSpotEmulator:
         self.limits = Limits()
         self.most_results = MOST_RESULTS
         self.account = Account(self.store)
+        self.pushes = Pushes()
 
     # What providers.emulation asks for
 
     def routes(self) -> APIRouter:
         router = APIRouter(route_class=_VendorRoute)
+        router.add_api_route("/_control/webhook", self._connect, methods=["POST"], response_model=None)
         for address in _ADDRESSES:
             for method, path, handler in (
                 ("GET", address, self._list),
@@ -217,6 +220,9 @@ class HubSpotEmulator:
         error = Refusal(404, "Could not get some MEETING_EVENT objects, they may be deleted or not exist.").body()
         return self._answer({**answer, "numErrors": 1, "errors": [{**error, "context": {"ids": missing}}]}, status=207)
 
+    async def _connect(self, request: Request) -> Response:
+        return JSONResponse(self.pushes.connect(await request.body()))
+
     # What the handlers share
 
     def _enter(self, request: Request, *, owner: str | None = None, searching: bool = False) -> None:
@@ -255,6 +261,9 @@ class HubSpotEmulator:
 
     def _put(self, record: dict[str, Any], *, owner: str | None, created_by: str = "app") -> dict[str, Any]:
         late = self.faults.take("late_in_search", calendar=owner)
+        before = self.account.find(str(record["_number"]))
+        if not self.faults.take("lost_push", calendar=owner):
+            self.pushes.tell(before, record, times=2 if self.faults.take("duplicate_push", calendar=owner) else 1)
         return self.account.put(record, created_by=created_by, late=(late.seconds or 1.0) if late else 0.0)
 
     def _answer(self, body: dict[str, Any], *, status: int = 200) -> Response:

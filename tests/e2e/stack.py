@@ -29,7 +29,15 @@ ROOT = Path(__file__).parents[2]
 MIDNIGHT = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=5)
 DECIDED = ("settled", "refused")
 HUBSPOT_TOKENS = ("pat-emulated-reader", "pat-emulated")
-FAST = {"NEW_EVERY": "2", "CANCEL_EVERY": "2", "UPDATE_EVERY": "2", "RESUME_EVERY": "1", "JOB_THREADS": "3"}
+FAST = {
+    "NEW_EVERY": "2",
+    "CANCEL_EVERY": "2",
+    "UPDATE_EVERY": "2",
+    "RESUME_EVERY": "1",
+    "JOB_THREADS": "3",
+    "RENEW_EVERY": "2",
+    "POLL_FACTOR": "1",
+}
 
 
 def wait_for(look: Callable[[], Found], what: str, *, seconds: float = 60) -> Found:

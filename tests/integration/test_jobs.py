@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from celery.result import EagerResult
 from sqlalchemy import Engine, text
 
 from providers.emulation import Fault
+from sync.detect import Report
+from sync.domain import CalendarId, Job
 from tests.integration.commands import typed
 from tests.integration.office import Office, open_office
 from workers import app as celery
+from workers import jobs, nudge
 from workers.new_appointments import sync_calendar
+from workers.upkeep import renew_subscriptions
 
 GOOGLE = 2
 
@@ -92,3 +98,53 @@ def test_while_a_run_keeps_trying_no_other_begins_beside_it(office: Office) -> N
     office.google.faults.arm(Fault(kind="server_error", times=None))
     assert not run().successful()
     assert rows(office, "SELECT failures, not_before > now() FROM cursors WHERE job = 'new'") == [(1, True)]
+
+
+def test_channels_are_kept_and_shown(office: Office) -> None:
+    """Nobody answers Graph's question at this address, so that subscription is refused; Google asks nothing."""
+    office.watertight.env |= {"WEBHOOK_KEY": "k" * 32, "PUBLIC_URL": "http://127.0.0.1:1"}
+    assert {row["push"] for row in listed(office)} == {None}
+    set_up(office)
+    assert renew_subscriptions.apply().result == "1 channels opened or renewed, 1 failed"
+    outlook, google = (row["push"] for row in listed(office))
+    assert (outlook["healthy"], outlook["trouble"], outlook["expires_at"]) == (False, "rejected", None)
+    assert (google["healthy"], google["trouble"], google["lag"]) == (True, None, None)
+    shown = office.watertight("calendars", "list").out
+    assert "poll (rejected)" in shown
+    assert "push" in shown
+
+
+def test_a_lost_hint_is_sent_again_and_its_age_is_the_lag(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[str, list[int]]] = []
+    monkeypatch.setattr(nudge.app, "send_task", lambda name, *, args, **_: sent.append((name, args)))
+    office.watertight.env |= {"WEBHOOK_KEY": "k" * 32, "PUBLIC_URL": "http://127.0.0.1:1"}
+    set_up(office)
+    renew_subscriptions.apply()
+    run()
+    with office.owner.begin() as connection:
+        connection.execute(text("UPDATE cursors SET hinted_at = clock_timestamp() - interval '40 seconds'"))
+    assert [round(row["push"]["lag"], -1) for row in listed(office) if row["provider"] == "google"] == [40]
+    assert "1 hints sent again" in renew_subscriptions.apply().result
+    assert sent == [("NewAppointmentSync.calendar", [GOOGLE])]
+
+
+def test_a_run_sends_on_what_was_announced_meanwhile(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[str, list[int]]] = []
+    monkeypatch.setattr(nudge.app, "send_task", lambda name, *, args, **_: sent.append((name, args)))
+    report = Report(Job.NEW, CalendarId(GOOGLE), about="dana via google mirror", again=True, others=(Job.CANCEL,))
+    jobs._pass_on(report)
+    assert sent == [("NewAppointmentSync.calendar", [GOOGLE]), ("CancellationSync.calendar", [GOOGLE])]
+    assert rows(office, "SELECT job FROM cursors WHERE hinted_at IS NOT NULL") == [("cancel",)]
+
+
+def set_up(office: Office) -> None:
+    """Let the tasks of this process know the newest settings."""
+    for name, value in office.watertight.env.items():
+        office.watertight.monkeypatch.setenv(f"WATERTIGHT_{name}", value)
+    for cached in (celery.settings, celery._runtime):
+        cached.cache_clear()
+
+
+def listed(office: Office) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(office.watertight("calendars", "list", "--json").out)
+    return sorted(found, key=lambda row: int(row["id"]))

@@ -27,6 +27,7 @@ QUEUE_OF = {
     "Commit": "commit",
     "ResumeCommits": "upkeep",
     "ReleaseHolds": "upkeep",
+    "RenewSubscriptions": "upkeep",
 }
 
 

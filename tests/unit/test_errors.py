@@ -25,6 +25,7 @@ CODES = {
     "forbidden",
     "no_such_right",
     "malformed",
+    "unproven",
     "rejected",
     "key_spent",
     "needs_human",

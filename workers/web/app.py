@@ -14,7 +14,7 @@ from models.session import transaction
 from workers import observability
 from workers.app import runtime, settings
 from workers.walls import forbid_engine, reporter
-from workers.web import availability, forms, guards, nudges, problems, proposals, waiting
+from workers.web import availability, forms, guards, nudges, problems, proposals, waiting, webhooks
 from workers.web.loopback import require_loopback
 
 
@@ -44,6 +44,7 @@ def create_app() -> FastAPI:
     for router in (availability.router, proposals.reading, proposals.booking, proposals.changing):
         app.include_router(router)
     app.include_router(forms.router)
+    app.include_router(webhooks.router)
     return app
 
 

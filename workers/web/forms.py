@@ -32,6 +32,7 @@ from workers.web import problems
 from workers.web.answers import answer_of
 from workers.web.nudges import nudge_soon
 from workers.web.outcome import alternatives_of, find, outcome
+from workers.web.requests import bounded_body, called_url
 
 MOST_BYTES = 64 * 1024
 OUTCOMES = {"settled": "booked", "refused": "refused"}
@@ -61,7 +62,7 @@ async def submit(form: str, request: Request) -> Response:
     found = _find_form(form)
     if not is_welcome(found.mapping, _content_type(request)):
         raise HTTPException(415, f"send {' or '.join(CONTENT_TYPES[found.mapping.content])}")
-    body = await _body(request)
+    body = await bounded_body(request, most=MOST_BYTES)
     objection = found.objection(_delivery(request, body), now=datetime.now(UTC))
     if objection is not None:
         log.warning("forms.refused", form=form, reason=objection)
@@ -100,25 +101,8 @@ def _content_type(request: Request) -> str:
     return request.headers.get("content-type", "")
 
 
-async def _body(request: Request) -> bytes:
-    """The body as it was sent, which is what was signed; never more of it than allowed."""
-    declared = request.headers.get("content-length", "0")
-    body = b""
-    if not declared.isdecimal() or int(declared[:20]) <= MOST_BYTES:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MOST_BYTES:
-                break
-        else:
-            return body
-    raise HTTPException(413, f"a submission has at most {MOST_BYTES} bytes", {"Connection": "close"})
-
-
 def _delivery(request: Request, body: bytes) -> Delivery:
-    """The request as its sender saw it: behind a proxy only the settings know the address that was called."""
-    query = f"?{request.url.query}" if request.url.query else ""
-    url = f"{settings().public_url.rstrip('/')}{request.url.path}{query}"
-    return Delivery(headers=request.headers, query=request.query_params, body=body, url=url)
+    return Delivery(headers=request.headers, query=request.query_params, body=body, url=called_url(request))
 
 
 def _take(form: Form, content_type: str, body: bytes) -> intake.Received:

@@ -1,0 +1,221 @@
+"""From pushes to jobs: every delivery is kept once, and what is new in it wakes the jobs that should look (design §5.1).
+
+A hint is a time in a cursor. It stays until a run of that job begins: a storm of pushes is one message, and a message that
+got lost is sent again by upkeep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import RowMapping, and_, delete, func, or_, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from models.agents import Agent, Calendar
+from models.feeds import Cursor, Sighting
+from models.push import Channel, Delivery
+from models.session import Sessions, transaction
+from sync.domain import CalendarId, Job
+from sync.errors import NotFound
+from sync.pushes import Notice, Push
+
+LOST_SECONDS = 30.0  # after so long a message about a hint has not arrived, or its run was killed
+KEPT = timedelta(days=7)  # vendors repeat a delivery for hours; one that comes later costs a read
+LIMIT = 500
+
+Wanted = Collection[tuple[CalendarId, Job]]
+Aim = tuple[Push, CalendarId]
+
+# Rows are locked in one order, so that two deliveries never wait for each other; and who finds nothing to write locks none.
+_HINT = text("""
+    WITH due AS (
+        SELECT cursors.calendar_id, cursors.job FROM cursors
+        JOIN unnest(CAST(:calendars AS int[]), CAST(:jobs AS text[])) AS wanted (calendar_id, job) USING (calendar_id, job)
+        WHERE cursors.hinted_at IS NULL ORDER BY 1, 2 FOR UPDATE OF cursors
+    )
+    UPDATE cursors SET hinted_at = clock_timestamp()
+    FROM due, calendars, agents
+    WHERE cursors.calendar_id = due.calendar_id AND cursors.job = due.job
+        AND calendars.id = due.calendar_id AND agents.id = calendars.agent_id
+    RETURNING cursors.calendar_id, cursors.job, agents.slug, calendars.provider, calendars.role,
+        calendars.stopped_code IS NULL AND coalesce(cursors.not_before <= clock_timestamp(), true) AS awake
+""")
+# In a storm once a second, since one row is not to be written for every push; but always if somebody has read since.
+_HEARD = text("""
+    WITH heard AS (
+        SELECT calendar_id FROM channels
+        WHERE calendar_id = ANY(:calendars)
+            AND (unannounced > 0 OR coalesce(last_hint_at < greatest(clock_timestamp() - interval '1 second',
+                (SELECT max(read_at) FROM cursors WHERE cursors.calendar_id = channels.calendar_id)), true))
+        ORDER BY 1 FOR UPDATE
+    )
+    UPDATE channels SET last_hint_at = clock_timestamp(), unannounced = 0
+    FROM heard WHERE channels.calendar_id = heard.calendar_id
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Nudge:
+    """A job that is to look at a calendar now. ``about`` (agent and calendar) is for Flower's eyes only."""
+
+    job: Job
+    calendar_id: CalendarId
+    about: str
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of a delivery: how many of its pushes are new, who is to look, and whether a channel needs care."""
+
+    new: int
+    nudges: tuple[Nudge, ...] = ()
+    renew: bool = False
+
+
+def take(sessions: Sessions, provider: str, pushes: Sequence[Push]) -> Taken:
+    """Keep what is new, and hint.
+
+    Raises:
+        NotFound: not one of them came through a channel of ours; nothing is kept.
+    """
+    with transaction(sessions) as session:
+        aims = _aims(session, provider, pushes)
+        fresh = _keep(session, provider, {push.key for push, _ in aims})
+        new = [(push, calendar_id) for push, calendar_id in aims if push.key in fresh]
+        if not new:
+            return Taken(0)
+        _obey(session, new)
+        nudges = hint(session, {(calendar_id, job) for push, calendar_id in new for job in push.jobs})
+        session.execute(_HEARD, {"calendars": sorted({calendar_id for _, calendar_id in new})})
+    return Taken(len(fresh), nudges, renew=any(push.notice in (Notice.REMOVED, Notice.RENEW) for push, _ in new))
+
+
+def hint(session: Session, wanted: Wanted) -> tuple[Nudge, ...]:
+    """Mark the cursors; the answer is whom to send a message.
+
+    Nobody who has been hinted at and not begun yet; and nobody who was stopped or put off: the mark stays for later.
+    """
+    if not wanted:
+        return ()
+    calendars, jobs = zip(*((calendar_id, job.value) for calendar_id, job in sorted(wanted)), strict=True)
+    rows = [{"calendar_id": calendar_id, "job": job} for calendar_id, job in zip(calendars, jobs, strict=True)]
+    session.execute(insert(Cursor).values(rows).on_conflict_do_nothing())
+    marked = session.execute(_HINT, {"calendars": list(calendars), "jobs": list(jobs)}).mappings()
+    return tuple(_nudge(row) for row in marked if row["awake"])
+
+
+def pass_on(sessions: Sessions, calendar_id: CalendarId, jobs: Iterable[Job]) -> tuple[Nudge, ...]:
+    """A run has seen what is another job's affair."""
+    with transaction(sessions) as session:
+        return hint(session, {(calendar_id, job) for job in jobs})
+
+
+def list_lost(session: Session) -> list[Nudge]:
+    """Hints whose message has not arrived, or whose run was killed: they are to be sent again."""
+    now = func.clock_timestamp()
+    rows = session.execute(
+        select(Cursor.calendar_id, Cursor.job, Agent.slug, Calendar.provider, Calendar.role)
+        .join(Calendar, Calendar.id == Cursor.calendar_id)
+        .join(Agent)
+        .where(
+            Cursor.hinted_at < now - timedelta(seconds=LOST_SECONDS),
+            Calendar.stopped_code.is_(None),
+            or_(Cursor.not_before.is_(None), Cursor.not_before <= now),
+            or_(Cursor.leased_until.is_(None), Cursor.leased_until <= now),
+        )
+        .order_by(Cursor.hinted_at)
+        .limit(LIMIT)
+    )
+    return [_nudge(row) for row in rows.mappings()]
+
+
+def count_unannounced(session: Session, calendar_id: CalendarId, *, since: datetime) -> None:
+    """A poll has found something, and nothing had been announced since the one before (``since``).
+
+    Only what a channel could have told counts against it: it was open all the time. A hint takes the count away.
+    """
+    session.execute(
+        update(Channel)
+        .where(
+            Channel.calendar_id == calendar_id,
+            Channel.remote_id.is_not(None),
+            Channel.opened_at < since,
+            or_(Channel.last_hint_at.is_(None), Channel.last_hint_at < since),
+        )
+        .values(unannounced=Channel.unannounced + 1)
+    )
+
+
+def forget_old(session: Session) -> None:
+    """Delete the deliveries that no vendor repeats any more."""
+    session.execute(delete(Delivery).where(Delivery.received_at < func.clock_timestamp() - KEPT))
+
+
+def _nudge(row: RowMapping) -> Nudge:
+    return Nudge(Job(row["job"]), CalendarId(row["calendar_id"]), f"{row['slug']} via {row['provider']} {row['role']}")
+
+
+def _aims(session: Session, provider: str, pushes: Sequence[Push]) -> list[Aim]:
+    """Which calendar each push is about. Those of a channel that is not ours, or not any more, are about none."""
+    named = [push for push in pushes if push.calendar_id is not None]
+    found = _through_channels(session, provider, named) if named else []
+    unnamed = [push for push in pushes if push.calendar_id is None]
+    found += _by_event(session, provider, unnamed) if unnamed else []
+    if not found:
+        raise NotFound("no such channel")
+    return found
+
+
+def _through_channels(session: Session, provider: str, pushes: Sequence[Push]) -> list[Aim]:
+    rows = session.execute(
+        select(Channel.calendar_id, Channel.remote_id, Channel.previous_id)
+        .join(Calendar, and_(Calendar.id == Channel.calendar_id, Calendar.provider == provider))
+        .where(Channel.calendar_id.in_({push.calendar_id for push in pushes}), Channel.remote_id.is_not(None))
+        .add_columns((Channel.previous_until > func.clock_timestamp()).label("overlaps"))
+    )
+    # A push that names no channel came through whichever there is.
+    open_ids = {row[0]: {None, row[1], row[2] if row[3] else row[1]} for row in rows}
+    return [
+        (push, push.calendar_id)
+        for push in pushes
+        if push.calendar_id is not None and push.channel in open_ids.get(push.calendar_id, ())
+    ]
+
+
+def _by_event(session: Session, provider: str, pushes: Sequence[Push]) -> list[Aim]:
+    """Where the event was seen, and whose it is said to be; for an event that nobody has seen, everywhere."""
+    calendars = {
+        row.remote: CalendarId(row.id) for row in session.scalars(select(Calendar).filter_by(provider=provider))
+    }
+    seen = session.execute(
+        select(Sighting.remote_id, Sighting.calendar_id).where(
+            Sighting.calendar_id.in_(calendars.values()), Sighting.remote_id.in_({push.event for push in pushes})
+        )
+    ).all()
+    aims: list[Aim] = []
+    for push in pushes:
+        places = {CalendarId(calendar_id) for remote_id, calendar_id in seen if remote_id == push.event}
+        if push.owner in calendars:
+            places.add(calendars[push.owner])
+        aims += [(push, calendar_id) for calendar_id in sorted(places or calendars.values())]
+    return aims
+
+
+def _keep(session: Session, provider: str, keys: Iterable[str]) -> set[str]:
+    """Which of the keys were never here before."""
+    rows = [{"provider": provider, "key": key} for key in sorted(keys)]
+    inserting = insert(Delivery).values(rows).on_conflict_do_nothing().returning(Delivery.key)
+    return set(session.scalars(inserting))
+
+
+def _obey(session: Session, new: Sequence[Aim]) -> None:
+    """What the vendor says about its own channel: it is gone, or will be without a renewal."""
+    for push, calendar_id in new:
+        channel = update(Channel).where(Channel.calendar_id == calendar_id, Channel.remote_id == push.channel)
+        if push.notice is Notice.REMOVED:
+            session.execute(channel.values(remote_id=None, not_before=None))
+        elif push.notice is Notice.RENEW:
+            session.execute(channel.values(expires_at=func.clock_timestamp(), not_before=None))
