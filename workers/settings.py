@@ -14,6 +14,7 @@ from pydantic_settings import SettingsConfigDict
 
 from sync.changes import Brake
 from sync.detect import Horizon
+from sync.intake import HOLD_SECONDS, LONGEST_HOLD_SECONDS
 from workers.credential_settings import EMULATED_KEY_FILE, CredentialSettings, Empty, File, SettingsError, emulated
 from workers.limit_settings import LimitSettings
 
@@ -76,6 +77,9 @@ class Settings(LimitSettings, CredentialSettings):
     commit_processes: int = Field(default=2, ge=1, le=100)
     log_level: Level = "INFO"
 
+    booking_hold_seconds: int = Field(
+        default=HOLD_SECONDS, ge=1, le=LONGEST_HOLD_SECONDS, description="how long the booking page keeps a time"
+    )
     forms_dir: File = Field(default=None, description="the mapping files of web forms: docs/providers/forms.md")
 
     @property

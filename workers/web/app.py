@@ -22,7 +22,7 @@ from workers import observability
 from workers.app import runtime, settings
 from workers.nudge import nudge
 from workers.walls import forbid_engine, reporter
-from workers.web import forms, problems
+from workers.web import booking, forms, problems
 from workers.web.bodies import BIGGEST, CancelBody, HoldBody, MoveBody, ProposalAnswer, ProposalBody
 
 Key = Annotated[str, Header(alias="idempotency-key", min_length=1, max_length=200)]
@@ -52,6 +52,7 @@ def create_app() -> FastAPI:
     accepted("/api/holds")(hold)
     accepted("/api/appointments/{appointment_id}/move")(move)
     accepted("/api/appointments/{appointment_id}/cancel")(cancel)
+    app.include_router(booking.router)
     app.include_router(forms.router)
     return app
 
