@@ -63,7 +63,9 @@ class Reception:
 
     def booked(self, slug: str) -> list[tuple[str, datetime]]:
         """Title and start of what is in the ledger."""
-        query = "SELECT a.title, a.starts_at FROM appointments a JOIN agents g ON g.id = a.agent_id WHERE g.slug = :slug"
+        query = (
+            "SELECT a.title, a.starts_at FROM appointments a JOIN agents g ON g.id = a.agent_id WHERE g.slug = :slug"
+        )
         return [(row[0], row[1]) for row in self.rig.sql(f"{query} ORDER BY a.starts_at", slug=slug)]
 
     def on_master(self, slug: str) -> list[str]:

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
+from models.proposals import FINAL_STATES
 from sync.domain import Interval
 from workers.app import settings
 from workers.web import pages, rendering, visits
@@ -77,10 +78,14 @@ def give_back(agent: Agent, secret: Hold, _: Visitor) -> None:
 
 @router.post("/book/{agent}/bookings")
 async def book(agent: Agent, request: Request, _: Visitor) -> Response:
-    """Book the time; twice with one hold is once."""
+    """Book the time; twice with one hold is once. A hold that is being checked itself comes first: ask again."""
     wish = await read_json(request, BookingWish)
     wanted = wish.interval()
-    asked = await run_in_threadpool(visits.ask_booking, agent, wanted, wish.guest(), secret=wish.hold, version=None)
+    held = await run_in_threadpool(visits.get_hold, agent, wish.hold)
+    waited = await visits.await_decision(held.proposal_id, seconds=BOOKING_WAIT_SECONDS)
+    if waited.state not in FINAL_STATES:  # its own hold would stand in its way
+        return _said(Answer(state="checking", reason="hold"))
+    asked = await run_in_threadpool(visits.ask_booking, agent, wanted, wish.guest(), secret=wish.hold)
     if asked is None:
         return _said(await run_in_threadpool(visits.refused, agent, wanted))
     record = await visits.await_decision(asked, seconds=BOOKING_WAIT_SECONDS)
@@ -94,6 +99,16 @@ async def booking_now(agent: Agent, secret: Hold) -> Response:
     asked = await run_in_threadpool(visits.get_booking, agent, secret)
     record = await visits.await_decision(asked, seconds=0)
     return _said(await run_in_threadpool(visits.tell_booking, agent, record), HTTPStatus.OK)
+
+
+@router.get("/book/{agent}/bookings/{secret}/meeting.ics")
+async def meeting(agent: Agent, secret: Hold) -> Response:
+    """The booking for the visitor's own calendar; not found until it is certain."""
+    asked = await run_in_threadpool(visits.get_booking, agent, secret)
+    record = await visits.await_decision(asked, seconds=0)
+    content = await run_in_threadpool(visits.dump_meeting, agent, record)
+    headers = {"Cache-Control": "no-store", "Content-Disposition": 'attachment; filename="meeting.ics"'}
+    return Response(content, media_type="text/calendar", headers=headers)
 
 
 def _said(answer: Answer, status: int | None = None) -> Response:

@@ -81,7 +81,9 @@ async def submit(agent: str, request: Request, _: Annotated[str, Depends(admit)]
     except NotFound:
         return _nobody()
     if asked is None:
-        return await run_in_threadpool(_told, agent, visits.refused(agent, wish.interval()), wish.interval())
+        return await run_in_threadpool(
+            _told, agent, visits.refused(agent, wish.interval()), wish.interval(), wish.visit
+        )
     await visits.await_decision(asked, seconds=FORM_WAIT_SECONDS)
     return RedirectResponse(f"/book/{agent}/form/{wish.visit}", HTTPStatus.SEE_OTHER)
 
@@ -92,15 +94,23 @@ async def result(agent: str, visit: str) -> Response:
     try:
         if re.fullmatch(SECRET, visit) is None:
             return _nobody()
-        record = await visits.await_decision(await run_in_threadpool(visits.get_booking, agent, visit), seconds=0)
+        asked = await run_in_threadpool(visits.get_booking, _named(agent), visit)
+        record = await visits.await_decision(asked, seconds=0)
         answer = await run_in_threadpool(visits.tell_booking, agent, record)
     except NotFound:
         return _nobody()
-    return await run_in_threadpool(_told, agent, answer, visits.interval_of(record))
+    return await run_in_threadpool(_told, agent, answer, visits.interval_of(record), visit)
+
+
+def _named(agent: str) -> str:
+    """Raises NotFound: nobody can be called that."""
+    if re.fullmatch(AGENT, agent) is None:
+        raise NotFound("no such agent")
+    return agent
 
 
 def _ask(agent: str, wish: FormWish) -> int | None:
-    return visits.ask_booking(agent, wish.interval(), wish.guest(), secret=wish.visit, version=wish.version)
+    return visits.ask_booking(_named(agent), wish.interval(), wish.guest(), secret=wish.visit, version=wish.version)
 
 
 def _first(day: str) -> datetime:
@@ -114,10 +124,8 @@ def _first(day: str) -> datetime:
 
 
 def _shown(agent: str, first: datetime) -> Shown:
-    if re.fullmatch(AGENT, agent) is None:
-        raise NotFound("no such agent")
     window = Interval(first, first + PAGE)
-    who = visits.look(agent, window)
+    who = visits.look(_named(agent), window)
     earlier = max(who.now, first - PAGE)
     return Shown(
         who=who,
@@ -148,9 +156,9 @@ def _form(agent: str, typed: dict[str, str], *, wrong: bool) -> Response:
     return render("form.html", status=status, who=who, wanted=wanted, typed=typed, wrong=wrong)
 
 
-def _told(agent: str, answer: Answer, wanted: Interval) -> Response:
+def _told(agent: str, answer: Answer, wanted: Interval, visit: str) -> Response:
     who = _shown(agent, datetime.now(UTC)).who
-    return render("result.html", who=who, answer=answer, wanted=wanted, link=_link)
+    return render("result.html", who=who, answer=answer, wanted=wanted, visit=visit, link=_link)
 
 
 def _nobody(status: int = HTTPStatus.NOT_FOUND) -> Response:

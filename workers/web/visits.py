@@ -7,9 +7,10 @@ at all: strangers may wish for nothing else.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, PlainSerializer
@@ -121,7 +122,7 @@ def ask_hold(agent: str, wanted: Interval, *, version: int | None, key: str) -> 
     return _send(request)
 
 
-def ask_booking(agent: str, wanted: Interval, guest: Guest, *, secret: str, version: int | None) -> int | None:
+def ask_booking(agent: str, wanted: Interval, guest: Guest, *, secret: str, version: int | None = None) -> int | None:
     """Ask for the time to be booked; the proposal, or None if it is neither offered nor kept for this visitor.
 
     However often it is asked with one secret, that of a hold or a form's own, it is one booking.
@@ -205,6 +206,24 @@ def refused(agent: str, wanted: Interval, *, reason: str | None = NOT_OFFERED) -
     """No, with what is free now instead."""
     near = find_alternatives(runtime().sessions, agent, wanted)
     return Answer(state="refused", reason=reason, alternatives=[Offer.of(one) for one in near])
+
+
+def dump_meeting(agent: str, record: ProposalRecord) -> str:
+    """A certain booking as iCalendar, in UTC.
+
+    Raises:
+        NotFound: it is not certain.
+    """
+    if not record.accepted:
+        raise NotFound("no such booking")
+    wanted, now = interval_of(record), datetime.now(UTC)
+    name = find_openings(runtime().sessions, agent, wanted).name
+    summary = re.sub(r"([\\;,])", r"\\\1", f"Meeting with {' '.join(name.split())}")
+    stamps = [f"{moment:%Y%m%dT%H%M%SZ}" for moment in (now, wanted.start, wanted.end)]
+    event = ["BEGIN:VEVENT", f"UID:proposal-{record.id}@watertight", f"DTSTAMP:{stamps[0]}", f"DTSTART:{stamps[1]}"]
+    event += [f"DTEND:{stamps[2]}", f"SUMMARY:{summary}", "END:VEVENT"]
+    lines = ["BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//watertight//booking//EN", *event, "END:VCALENDAR", ""]
+    return "\r\n".join(lines)
 
 
 def interval_of(record: ProposalRecord) -> Interval:

@@ -1,29 +1,27 @@
 "use strict";
-// The server knows instants in UTC and nothing else; which zone they are shown in is decided here, by the visitor.
+// The server knows instants in UTC and nothing else; in which zone they are shown is the visitor's own affair.
 
 const by = (id) => document.getElementById(id);
 const page = by("booking");
 const { agent, name: who, minutes } = page.dataset;
-const base = `/book/${agent}`;
+const [now, last] = [new Date(page.dataset.now), new Date(page.dataset.last)];
 const DAY = 86400000;
-const HINT_SECONDS = 60;
+const STALE = 60000; // after so many milliseconds a list is asked for again when somebody comes back to it
 
 const tongue = navigator.language;
 const words = /^en\b/i.test(tongue) ? tongue : "en-GB"; // the page is in English; hours and weeks are the visitor's own
 const { hourCycle } = new Intl.DateTimeFormat(tongue, { hour: "numeric" }).resolvedOptions();
-const clockOptions = { hour: hourCycle.startsWith("h2") ? "2-digit" : "numeric", minute: "2-digit", hourCycle };
-const firstDay = (() => {
-  const local = new Intl.Locale(tongue);
-  return ((local.getWeekInfo?.() ?? local.weekInfo)?.firstDay ?? 1) % 7;
-})();
+const locale = new Intl.Locale(tongue);
+const firstDay = ((locale.getWeekInfo?.() ?? locale.weekInfo)?.firstDay ?? 1) % 7;
+const RENAMED = { "Asia/Calcutta": "Asia/Kolkata", "Asia/Katmandu": "Asia/Kathmandu", "Asia/Rangoon": "Asia/Yangon",
+  "Asia/Saigon": "Asia/Ho_Chi_Minh", "Europe/Kiev": "Europe/Kyiv", "America/Godthab": "America/Nuuk" };
 
 let zone = new Intl.DateTimeFormat().resolvedOptions().timeZone;
-let month, day, chosen, hold, ticking;
+let month, day, chosen, hold, ticking; // hold: {key, secret?, ends?, used?}
 let busy = false;
 let loadedAt = Date.now();
-const free = new Map(); // start → opening, for the instants between have.from and have.to
 let have = { from: new Date(page.dataset.from), to: new Date(page.dataset.to) };
-const last = new Date(page.dataset.last);
+const free = new Map(); // start → opening, for the instants between have.from and have.to
 
 // Showing instants
 
@@ -31,18 +29,17 @@ const formatters = new Map();
 function format(options, moment, timeZone = zone, language = words) {
   const key = JSON.stringify([options, timeZone, language]);
   if (!formatters.has(key)) formatters.set(key, new Intl.DateTimeFormat(language, { ...options, timeZone }));
-  return formatters.get(key).format(moment);
+  return formatters.get(key).format(new Date(moment));
 }
-const clock = (moment) => format(clockOptions, moment);
-const offset = (moment) => format({ timeZoneName: "shortOffset" }, moment, zone, "en-US").replace(/^.*GMT/, "UTC");
+const hour = hourCycle.startsWith("h2") ? "2-digit" : "numeric";
+const clock = (moment) => format({ hour, minute: "2-digit", hourCycle }, moment);
 const date = (moment) => format({ weekday: "short", day: "numeric", month: "short" }, moment);
+const offset = (moment) => `UTC${format({ timeZoneName: "shortOffset" }, moment, zone, "en-US").split("GMT")[1] || "+0"}`;
 const label = (moment) => `${date(moment)}, ${clock(moment)} (${offset(moment)})`;
 const dayOf = (moment) => format({ year: "numeric", month: "2-digit", day: "2-digit" }, moment, zone, "en-CA");
-const monthOf = (moment) => dayOf(moment).slice(0, 7);
-const noon = (text) => new Date(`${text}T12:00:00Z`); // a calendar date, to be shown in UTC
-const RENAMED = { "Asia/Calcutta": "Asia/Kolkata", "Asia/Katmandu": "Asia/Kathmandu", "Asia/Rangoon": "Asia/Yangon",
-  "Asia/Saigon": "Asia/Ho_Chi_Minh", "Europe/Kiev": "Europe/Kyiv", "America/Godthab": "America/Nuuk" };
-const spoken = (zoneName) => (RENAMED[zoneName] ?? zoneName).replaceAll("_", " ");
+const longDay = (key) => format({ weekday: "long", day: "numeric", month: "long" }, `${key}T12:00Z`, "UTC");
+const monthAfter = (key, count) => new Date(Date.UTC(key.slice(0, 4), key.slice(5, 7) - 1 + count, 1)).toISOString().slice(0, 7);
+const spoken = (name) => (RENAMED[name] ?? name).replaceAll("_", " ");
 
 function element(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
@@ -50,276 +47,252 @@ function element(tag, properties = {}, ...children) {
   return made;
 }
 
-// Asking the server
+// Asking the server. Whatever is asked may be asked again: {state: "unreachable"} leaves open what became of it.
 
-const sleep = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
-const token = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+const sleep = (seconds) => new Promise((done) => { setTimeout(done, seconds * 1000); });
+const token = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (one) => one.toString(16).padStart(2, "0")).join("");
 
-// The answer, or {state: "unreachable"}: everything that is asked may be asked again.
 async function ask(method, path, body) {
-  const request = { method, cache: "no-store", headers: body ? { "Content-Type": "application/json" } : {} };
-  if (body) request.body = JSON.stringify(body);
+  const request = { method, cache: "no-store" };
+  if (body) Object.assign(request, { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
   for (const pause of [0.5, 1.5, 0]) {
     try {
-      const response = await fetch(base + path, request);
-      if (response.status < 500) return { state: "wrong", ...(response.status === 204 ? {} : await response.json()), status: response.status };
+      const response = await fetch(`/book/${agent}${path}`, request);
+      if (response.status < 500) return { state: "wrong", ...await response.json() };
     } catch { /* no network: as if the server did not answer */ }
     await sleep(pause);
   }
   return { state: "unreachable" };
 }
 
-async function decided(path, answer) {
-  for (let pause = 0.5; answer.state === "checking" || answer.state === "unreachable"; pause = Math.min(pause * 1.6, 15)) {
+async function decided(path) {
+  for (let pause = 0.5; ; pause = Math.min(pause * 1.6, 15)) {
     await sleep(pause);
-    answer = await ask("GET", path);
+    const answer = await ask("GET", path);
+    if (answer.state !== "checking" && answer.state !== "unreachable") return answer;
   }
-  return answer;
 }
 
 async function load(from, to) {
-  const span = new URLSearchParams({ from: from.toISOString(), to: to.toISOString() });
-  const answer = await ask("GET", `/openings?${span}`);
-  if (!answer.openings) return false;
-  for (const opening of answer.openings) free.set(opening.start, opening);
-  by("checking")?.toggleAttribute("hidden", !answer.checking);
-  return !answer.checking;
+  const answer = await ask("GET", `/openings?${new URLSearchParams({ from: from.toISOString(), to: to.toISOString() })}`);
+  for (const opening of answer.openings ?? []) free.set(opening.start, opening);
+  return answer.checking === false;
 }
 
-const bounds = () => {
-  const [year, number] = month.split("-").map(Number); // with a day to spare on either side, whatever the zone
-  const from = new Date(Math.max(Date.UTC(year, number - 1, 1) - DAY, new Date(page.dataset.now)));
-  return { from, to: new Date(Math.max(Math.min(Date.UTC(year, number, 1) + DAY, last), from.getTime() + DAY)) };
-};
+function bounds() { // of the month shown, with a day to spare on either side, whatever the zone
+  const from = new Date(Math.max(Date.parse(`${month}-01`) - DAY, now));
+  const to = new Date(Math.min(Date.parse(`${monthAfter(month, 1)}-01`) + DAY, last));
+  return { from, to: new Date(Math.max(to, from.getTime() + DAY)) };
+}
 
 async function reload() {
   const wanted = bounds();
   free.clear();
-  const done = await load(wanted.from, wanted.to);
+  const current = await load(wanted.from, wanted.to);
   [have, loadedAt] = [wanted, Date.now()];
   draw();
-  return done;
+  return current;
 }
 
-async function turn(by_) {
-  const [year, number] = month.split("-").map(Number);
-  month = new Date(Date.UTC(year, number - 1 + by_, 1)).toISOString().slice(0, 7);
-  day = undefined;
+async function turn(count) {
+  month = monthAfter(month, count);
   const wanted = bounds();
-  if (wanted.from < have.from && (await load(wanted.from, have.from))) have.from = wanted.from;
-  if (wanted.to > have.to && (await load(have.to, wanted.to))) have.to = wanted.to;
+  if (wanted.from < have.from && await load(wanted.from, have.from)) have.from = wanted.from;
+  if (wanted.to > have.to && await load(have.to, wanted.to)) have.to = wanted.to;
+  day = undefined;
   draw();
 }
 
 // Choosing
 
 function draw() {
-  const days = Map.groupBy ? Map.groupBy(inOrder(), (opening) => dayOf(new Date(opening.start))) : grouped();
-  if (!days.has(day)) day = [...days.keys()].find((one) => one.startsWith(month));
+  const days = new Map();
+  for (const start of [...free.keys()].sort()) {
+    const key = dayOf(start);
+    if (!days.has(key)) days.set(key, []);
+    days.get(key).push(free.get(start));
+  }
+  if (!days.has(day) || !day.startsWith(month)) day = [...days.keys()].find((key) => key.startsWith(month));
   drawMonth(days);
   drawDay(days.get(day) ?? []);
-  by("zone-now").textContent = `It is ${clock(new Date())} there now (${offset(new Date())}).`;
-}
-
-const inOrder = () => [...free.values()].sort((one, other) => (one.start < other.start ? -1 : 1));
-function grouped() {
-  const days = new Map();
-  for (const opening of inOrder()) {
-    const key = dayOf(new Date(opening.start));
-    days.set(key, [...(days.get(key) ?? []), opening]);
-  }
-  return days;
+  by("zone-now").textContent = `It is ${clock(Date.now())} there now (${offset(Date.now())}).`;
 }
 
 function drawMonth(days) {
-  const [year, number] = month.split("-").map(Number);
-  by("month").textContent = format({ month: "long", year: "numeric" }, noon(`${month}-15`), "UTC");
-  by("back").disabled = month <= monthOf(new Date(page.dataset.now));
-  by("on").disabled = month >= monthOf(last);
-  const cells = [];
-  for (let column = 0; column < 7; column += 1) {
-    const text = format({ weekday: "short" }, new Date(Date.UTC(2023, 0, 1 + firstDay + column)), "UTC");
-    cells.push(element("span", { className: "weekday", textContent: text, ariaHidden: "true" }));
-  }
-  const before = (new Date(Date.UTC(year, number - 1, 1)).getUTCDay() - firstDay + 7) % 7;
-  for (let blank = 0; blank < before; blank += 1) cells.push(element("span"));
-  const length = new Date(Date.UTC(year, number, 0)).getUTCDate();
-  for (let one = 1; one <= length; one += 1) cells.push(cell(`${month}-${String(one).padStart(2, "0")}`, days));
-  by("days").replaceChildren(...cells);
+  by("month").textContent = format({ month: "long", year: "numeric" }, `${month}-15`, "UTC");
+  by("back").disabled = month <= dayOf(now).slice(0, 7);
+  by("on").disabled = month >= dayOf(last).slice(0, 7);
+  const weekdays = Array.from({ length: 7 }, (_, column) => {
+    const textContent = format({ weekday: "short" }, Date.UTC(2023, 0, 1 + firstDay + column), "UTC"); // began on a Sunday
+    return element("span", { className: "weekday", textContent, ariaHidden: "true" });
+  });
+  const before = (new Date(`${month}-01`).getUTCDay() - firstDay + 7) % 7;
+  const length = (Date.parse(`${monthAfter(month, 1)}-01`) - Date.parse(`${month}-01`)) / DAY;
+  const cells = Array.from({ length: before + length }, (_, place) => cell(place - before + 1, days));
+  by("days").replaceChildren(...weekdays, ...cells);
 }
 
-function cell(key, days) {
-  const number = String(Number(key.slice(8)));
+function cell(number, days) {
+  const key = `${month}-${String(number).padStart(2, "0")}`;
   const count = days.get(key)?.length;
-  if (!count) return element("span", { className: "none", textContent: number, ariaHidden: "true" });
-  const said = format({ weekday: "long", day: "numeric", month: "long" }, noon(key), "UTC");
+  if (!count) return element("span", { className: "none", textContent: number > 0 ? number : "", ariaHidden: "true" });
   const button = element("button", { type: "button", textContent: number, ariaPressed: String(key === day) });
+  button.ariaLabel = `${longDay(key)}, ${count} ${count === 1 ? "time" : "times"}`;
   button.dataset.day = key;
-  button.ariaLabel = `${said}, ${count} ${count === 1 ? "time" : "times"}`;
   return button;
 }
 
 function drawDay(openings) {
-  const offsets = [...new Set(openings.map((opening) => offset(new Date(opening.start))))];
-  by("day").textContent = day ? format({ weekday: "long", day: "numeric", month: "long" }, noon(day), "UTC") : "Nothing is free in this month.";
+  const offsets = [...new Set(openings.map((opening) => offset(opening.start)))];
+  by("day").textContent = day ? longDay(day) : "Nothing is free in this month.";
   by("day-zone").textContent = day ? `${spoken(zone)} (${offsets.join(", then ")})` : "";
-  by("times").replaceChildren(...openings.map((opening) => element("li", {}, timeButton(opening, offsets.length > 1))));
+  by("times").replaceChildren(...openings.map((opening) => timeItem(opening, { changes: offsets.length > 1 })));
 }
 
-function timeButton(opening, changes, full = false) {
-  const moment = new Date(opening.start);
-  const button = element("button", { type: "button", className: "time", title: label(moment) });
-  button.ariaLabel = label(moment);
-  button.dataset.start = opening.start;
-  button.append(element("time", { dateTime: opening.start, textContent: full ? label(moment) : clock(moment) }));
-  if (changes) button.append(" ", element("small", { textContent: `(${offset(moment)})` }));
+function timeItem(opening, { changes = false, full = false }) {
+  const said = label(opening.start);
+  const button = element("button", { type: "button", className: "time", title: said, ariaLabel: said });
+  button.append(element("time", { dateTime: opening.start, textContent: full ? said : clock(opening.start) }));
+  if (changes) button.append(" ", element("small", { textContent: `(${offset(opening.start)})` }));
   button.addEventListener("click", () => choose(opening, button));
-  return button;
+  return element("li", {}, button);
 }
+
+let speak = () => {}; // says the last thing again, in another zone
 
 function say(text, { bad = false, alternatives = [] } = {}) {
-  by("notice").hidden = !text;
-  by("notice").classList.toggle("bad", bad);
-  by("said").textContent = text;
+  speak = () => say(text, { bad, alternatives });
+  by("notice").className = text ? `notice${bad ? " bad" : ""}` : "silent";
+  by("said").textContent = text instanceof Function ? text() : text;
   by("alternatives").hidden = !alternatives.length;
-  by("alternatives").replaceChildren(...alternatives.map((one) => element("li", {}, timeButton(one, false, true))));
+  by("alternatives").replaceChildren(...alternatives.map((opening) => timeItem(opening, { full: true })));
 }
 
 function stage(name, focus) {
   for (const one of ["choose", "details", "done"]) by(one).hidden = one !== name;
   focus.focus({ preventScroll: true });
-  focus.scrollIntoView({ block: "nearest" });
+  by("stage").scrollIntoView({ block: "nearest" });
 }
 
-// Keeping, booking, and telling what became of it
+// Keeping a time, booking it, and telling what became of it
 
 async function keep(version) {
-  hold = { key: token(), opening: chosen };
+  hold = { key: token() };
   const { start, end } = chosen;
-  const answer = await ask("POST", "/holds", { start, end, version, key: hold.key });
-  settle(answer);
-  return answer;
+  return settle(await ask("POST", "/holds", { start, end, version, key: hold.key }));
 }
 
 function settle(answer) {
   hold.secret = answer.hold;
-  hold.ends = answer.state === "held" ? Date.now() + answer.seconds * 1000 : undefined;
+  hold.ends = { held: Date.now() + answer.seconds * 1000, expired: 0 }[answer.state];
+  return answer;
 }
 
 async function choose(opening, button) {
-  if (busy) return;
-  busy = true;
-  button.ariaBusy = "true";
+  if (busy) return undefined;
+  [busy, button.ariaBusy] = [true, "true"];
   release();
   chosen = opening;
   const answer = await keep(opening.version);
-  button.ariaBusy = "false";
-  busy = false;
+  [busy, button.ariaBusy] = [false, "false"];
   if (answer.state !== "held" && answer.state !== "checking") return refuse(answer);
-  by("chosen").replaceChildren(element("time", { dateTime: chosen.start, textContent: label(new Date(chosen.start)) }), zoneLine());
+  by("timer").textContent = "";
+  drawChosen();
   stage("details", by("details-title"));
   if (answer.state === "held") return kept();
   say("This time is being checked. You can fill in your details meanwhile.");
   const asked = hold;
-  const later = await decided(`/holds/${asked.secret}`, answer);
-  if (asked !== hold || busy) return; // given up, or Book was pressed meanwhile and tells the truth itself
+  const later = await decided(`/holds/${asked.secret}`);
+  if (asked !== hold || busy) return undefined; // another time was chosen, or Book pressed, which finds out for itself
   settle(later);
-  if (later.state === "held") kept(); else if (later.state === "expired") tick(); else refuse(later);
+  return later.state === "held" ? kept() : refuse(later);
 }
 
-const zoneLine = () => element("small", { textContent: `${minutes} minutes, ${spoken(zone)}` });
+function drawChosen() {
+  if (!chosen) return;
+  const where = () => element("small", { textContent: `${minutes} minutes · ${spoken(zone)}` });
+  by("chosen").replaceChildren(element("time", { dateTime: chosen.start, textContent: label(chosen.start) }), where());
+  by("booked").replaceChildren(`${date(chosen.start)}, ${clock(chosen.start)} – ${clock(chosen.end)} (${offset(chosen.start)})`, where());
+}
 
 function kept() {
-  say(`${label(new Date(chosen.start))} is kept for you for ${spell(hold.ends - Date.now())}.`);
+  const seconds = Math.round((hold.ends - Date.now()) / 1000);
+  const long = seconds < 100 ? `${seconds} seconds` : `${Math.round(seconds / 60)} minutes`;
+  say(() => `${label(chosen.start)} is kept for you for ${long}.`);
   clearInterval(ticking);
   ticking = setInterval(tick, 250);
   tick();
 }
 
-const spell = (left) => {
-  const seconds = Math.max(0, Math.round(left / 1000));
-  const parts = [[Math.floor(seconds / 60), "minute"], [seconds % 60, "second"]].filter(([count]) => count);
-  return parts.map(([count, unit]) => `${count} ${unit}${count === 1 ? "" : "s"}`).join(" ") || "0 seconds";
-};
-const isKept = () => hold?.ends > Date.now();
-
 function tick() {
   const left = Math.ceil(((hold?.ends ?? 0) - Date.now()) / 1000);
-  if (left === HINT_SECONDS && !hold.hinted) { hold.hinted = true; say("This time is kept for you for one more minute."); }
-  by("timer").textContent = left > 0 ? `Kept for you for ${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}` : "Not kept for you any more";
-  if (left > 0) return;
+  by("timer").textContent = left > 0 ? `Kept for you: ${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}` : "Not kept for you any more";
+  if (left > 0 || busy) return;
   clearInterval(ticking);
-  if (!busy) say("This time is no longer kept for you. What you typed is still here: press Book, and we try to get it.", { bad: true });
+  say("This time is no longer kept for you. What you typed is still here: press Book, and we try to get it.", { bad: true });
 }
 
 function release() {
   clearInterval(ticking);
-  if (hold?.secret && !hold.used) fetch(`${base}/holds/${hold.secret}`, { method: "DELETE", keepalive: true }).catch(() => {});
+  if (hold?.secret && !hold.used) fetch(`/book/${agent}/holds/${hold.secret}`, { method: "DELETE", keepalive: true }).catch(() => {});
   hold = undefined;
 }
 
 async function book(event) {
   event.preventDefault();
-  if (busy) return;
+  if (busy) return undefined;
   setBusy(true);
   const answer = await attempt();
   setBusy(false);
   if (answer.state === "booked") return done();
   if (answer.state !== "unreachable") return refuse(answer);
-  say("The server cannot be reached, so we cannot say yet whether this is booked. Press Book again: it will not be booked twice.", { bad: true });
+  return say("The server cannot be reached, so nobody can say yet whether this is booked. Press Book again: it is not booked twice.", { bad: true });
 }
 
-// A time that is not kept any more is asked for anew first: then the visitor learns at once if it is gone.
-async function attempt() {
-  if (!isKept() && !hold?.used) {
+async function attempt() { // a time that is not kept any more is asked for anew first
+  if (!(hold?.ends > Date.now()) && !hold?.used) {
     say("Checking whether this time is still free.");
-    const again = hold?.secret && !hold.ends ? { state: "checking", hold: hold.secret } : await keep(null);
-    const answer = again.state === "checking" ? await decided(`/holds/${hold.secret}`, again) : again;
-    settle(answer);
+    let answer = hold?.secret && hold.ends === undefined ? { state: "checking", hold: hold.secret } : await keep(null);
+    if (answer.state === "checking") answer = settle(await decided(`/holds/${hold.secret}`));
     if (answer.state !== "held") return answer;
   }
-  hold.used = true; // from now on the same wish is sent, however often
+  hold.used = true; // from now on it is the same wish, however often it is sent
   const { start, end } = chosen;
   const answer = await ask("POST", "/bookings", { hold: hold.secret, start, end, name: by("name").value, email: by("email").value });
   if (answer.state !== "checking") return answer;
-  say("Your booking is being checked. Nothing is promised yet; this page tells you as soon as it is decided.");
-  return decided(`/bookings/${hold.secret}`, answer);
+  say("Your booking is being checked. Nothing is promised yet; it is told here as soon as it is decided.");
+  return decided(`/bookings/${hold.secret}`);
 }
 
-function setBusy(now) {
-  busy = now;
-  by("book").ariaDisabled = String(now);
-  by("book").textContent = now ? "Booking …" : "Book";
-  by("name").readOnly = by("email").readOnly = now;
+function setBusy(is) {
+  busy = is;
+  by("book").ariaDisabled = String(is);
+  by("book").textContent = is ? "Booking …" : "Book";
+  for (const id of ["name", "email"]) by(id).readOnly = is;
 }
 
 function done() {
   clearInterval(ticking);
   say("");
-  const [start, end] = [new Date(chosen.start), new Date(chosen.end)];
-  by("booked").replaceChildren(`${date(start)}, ${clock(start)} – ${clock(end)} (${offset(start)})`, zoneLine());
-  by("told").textContent = `It is in ${who}’s calendar.`;
-  const stamp = (moment) => moment.toISOString().replace(/[-:]|\.\d+/g, "");
-  const summary = `Meeting with ${who}`.replace(/[\\;,]/g, "\\$&");
-  const lines = ["BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//watertight//booking//EN", "BEGIN:VEVENT", `UID:${hold.key}@watertight`,
-    `DTSTAMP:${stamp(new Date())}`, `DTSTART:${stamp(start)}`, `DTEND:${stamp(end)}`, `SUMMARY:${summary}`, "END:VEVENT", "END:VCALENDAR", ""];
-  by("keep").href = `data:text/calendar;charset=utf-8,${encodeURIComponent(lines.join("\r\n"))}`;
+  by("save").href = `/book/${agent}/bookings/${hold.secret}/meeting.ics`;
   hold = undefined;
   stage("done", by("done-title"));
 }
 
 function refuse(answer) {
   clearInterval(ticking);
-  const time = label(new Date(chosen.start));
   const texts = {
+    wrong: answer.detail ?? "That did not work. Please try again.",
+    expired: "The time was kept for you, but that has run out. Press Book to try again.",
+    unreachable: "The server cannot be reached. Please try again.",
     master_unreadable: `${who}’s calendar could not be checked just now, so nothing was booked. Please try again in a few minutes.`,
-    stale: `${time} changed while you were looking at it, and nothing was booked. Please choose again.`,
+    stale: "That time changed while you were looking at it, and nothing was booked. Please choose again.",
   };
-  if (answer.state === "wrong") { say(answer.detail ?? "That did not work. Please try again.", { bad: true }); return by("notice").focus(); }
-  if (answer.state === "unreachable") { say("The server cannot be reached. Please try again.", { bad: true }); return by("notice").focus(); }
   const alternatives = answer.alternatives ?? [];
-  const still = alternatives.length ? " These times near it are still free:" : "";
-  say((texts[answer.reason] ?? `Somebody else was faster: ${time} is no longer free.`) + still, { bad: true, alternatives });
+  const [text, wanted] = [texts[answer.reason ?? answer.state], chosen.start];
+  const said = () => text ?? `Somebody else was faster: ${label(wanted)} is no longer free.`;
+  say(() => said() + (alternatives.length ? " These times near it are still free:" : ""), { bad: true, alternatives });
+  if (answer.state !== "refused") return by("notice").focus();
   hold = undefined;
   stage("choose", by("notice"));
   return reload();
@@ -327,62 +300,50 @@ function refuse(answer) {
 
 // Beginning
 
-function zones() {
-  const known = Intl.supportedValuesOf?.("timeZone") ?? [];
+function listZones() {
   const regions = new Map();
-  for (const one of new Set([...known, zone, "UTC"])) {
-    const [region, ...rest] = spoken(one).split("/");
+  for (const value of new Set([...Intl.supportedValuesOf?.("timeZone") ?? [], zone, "UTC"])) {
+    const [region, ...rest] = spoken(value).split("/");
     const group = rest.length ? region : "Other";
-    const option = element("option", { value: one, textContent: rest.join("/") || region, selected: one === zone });
-    regions.set(group, [...(regions.get(group) ?? []), option]);
+    const option = element("option", { value, textContent: rest.join("/") || region, selected: value === zone });
+    regions.set(group, [...regions.get(group) ?? [], option].sort((one, other) => one.text.localeCompare(other.text)));
   }
-  for (const options of regions.values()) options.sort((one, other) => one.textContent.localeCompare(other.textContent));
   by("zone").replaceChildren(...[...regions].map(([region, options]) => element("optgroup", { label: region }, ...options)));
 }
 
-function arrow(event) {
-  const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -7, ArrowDown: 7 }[event.key];
-  const at = event.target.dataset.day;
-  if (!step || !at) return;
-  const buttons = [...by("days").querySelectorAll("button")];
-  const wanted = new Date(noon(at).getTime() + step * DAY).toISOString().slice(0, 10);
-  const next = step > 0 ? buttons.find((one) => one.dataset.day >= wanted) : buttons.findLast((one) => one.dataset.day <= wanted);
-  event.preventDefault();
-  next?.focus();
+function pick(event) {
+  const key = event.target.closest("button")?.dataset.day;
+  if (!key) return;
+  day = key;
+  draw();
+  by("days").querySelector(`[data-day="${key}"]`).focus();
 }
 
-function start() {
-  for (const link of by("plain").querySelectorAll("a.time")) {
-    const { start, end, version } = link.dataset;
-    free.set(start, { start, end, version: Number(version) });
+async function start() {
+  for (const time of by("plain").querySelectorAll("a.time > time")) {
+    const { end, version } = time.parentElement.dataset;
+    free.set(time.dateTime, { start: time.dateTime, end, version: Number(version) });
   }
-  zones();
-  const first = inOrder()[0];
-  month = monthOf(first ? new Date(first.start) : have.from);
+  listZones();
+  month = dayOf(free.size ? [...free.keys()][0] : have.from).slice(0, 7);
   by("utc").remove();
   by("plain").remove();
   by("zones").hidden = false;
-  by("pick").hidden = Boolean(page.dataset.checking);
+  if (page.dataset.checking) while (!await reload()) await sleep(20);
+  by("checking")?.remove();
+  by("pick").hidden = false;
   draw();
 }
 
-by("zone").addEventListener("change", () => { zone = by("zone").value; month = day ? month : monthOf(have.from); draw(); });
+by("zone").addEventListener("change", () => { zone = by("zone").value; draw(); drawChosen(); speak(); });
 by("back").addEventListener("click", () => turn(-1));
 by("on").addEventListener("click", () => turn(1));
-by("days").addEventListener("keydown", arrow);
-by("days").addEventListener("click", (event) => {
-  const target = event.target.closest("button");
-  if (!target) return;
-  day = target.dataset.day;
-  draw();
-  by("days").querySelector(`[data-day="${day}"]`).focus();
-});
+by("days").addEventListener("click", pick);
 by("form").addEventListener("submit", book);
-by("other").addEventListener("click", () => { if (busy) return; release(); say(""); stage("choose", by("choose-title")); reload(); });
+by("other").addEventListener("click", () => { if (!busy) { release(); say(""); stage("choose", by("choose-title")); reload(); } });
 addEventListener("pagehide", release);
 addEventListener("pageshow", (event) => { if (event.persisted && !by("details").hidden) tick(); });
 document.addEventListener("visibilitychange", () => {
-  if (document.visibilityState === "visible" && !by("choose").hidden && !busy && Date.now() - loadedAt > 60000) reload();
+  if (document.visibilityState === "visible" && !by("choose").hidden && !busy && Date.now() - loadedAt > STALE) reload();
 });
 start();
-if (page.dataset.checking) (async () => { while (!(await reload())) await sleep(20); by("pick").hidden = false; })();
