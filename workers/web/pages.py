@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from http import HTTPStatus
 from itertools import groupby
 from typing import Annotated
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -62,9 +62,12 @@ def page(agent: str, day: Annotated[str, Query(alias="from", max_length=10)] = "
 
 @router.get("/{agent}/form")
 def form(agent: str, request: Request) -> Response:
-    """One opening, and who wants it."""
+    """One opening, and who wants it. The secret of the visit is in the address, so whoever comes back has it still."""
     asked = dict(request.query_params)
-    return _form(agent, asked | {"visit": secrets.token_urlsafe(16), "name": "", "email": ""}, wrong=False)
+    if "visit" not in asked:
+        query = urlencode(asked | {"visit": secrets.token_urlsafe(16)})
+        return RedirectResponse(f"/book/{quote(agent)}/form?{query}", HTTPStatus.SEE_OTHER)
+    return _form(agent, asked, wrong=False)
 
 
 @router.post("/{agent}/form")
@@ -110,7 +113,11 @@ def _named(agent: str) -> str:
 
 
 def _ask(agent: str, wish: FormWish) -> int | None:
-    return visits.ask_booking(_named(agent), wish.interval(), wish.guest(), secret=wish.visit, version=wish.version)
+    """Once for a visit, whatever is typed when it is sent again."""
+    try:
+        return visits.get_booking(_named(agent), wish.visit)
+    except NotFound:
+        return visits.ask_booking(agent, wish.interval(), wish.guest(), secret=wish.visit, version=wish.version)
 
 
 def _first(day: str) -> datetime:

@@ -6,7 +6,8 @@ const page = by("booking");
 const { agent, name: who, minutes } = page.dataset;
 const [now, last] = [new Date(page.dataset.now), new Date(page.dataset.last)];
 const DAY = 86400000;
-const STALE = 60000; // after so many milliseconds a list is asked for again when somebody comes back to it
+const STALE = 60000; // milliseconds after which the list is asked for again when somebody comes back to it
+const LOOK_AGAIN = 15; // seconds, while the calendar is not being read
 
 const tongue = navigator.language;
 const words = /^en\b/i.test(tongue) ? tongue : "en-GB"; // the page is in English; hours and weeks are the visitor's own
@@ -73,10 +74,13 @@ async function decided(path) {
   }
 }
 
-async function load(from, to) {
+async function load(from, to, { afresh = false } = {}) {
   const answer = await ask("GET", `/openings?${new URLSearchParams({ from: from.toISOString(), to: to.toISOString() })}`);
-  for (const opening of answer.openings ?? []) free.set(opening.start, opening);
-  return answer.checking === false;
+  if (!answer.openings) return false;
+  if (afresh) free.clear();
+  for (const opening of answer.openings) free.set(opening.start, opening);
+  [by("checking").hidden, by("pick").hidden] = [!answer.checking, answer.checking];
+  return !answer.checking;
 }
 
 function bounds() { // of the month shown, with a day to spare on either side, whatever the zone
@@ -87,9 +91,8 @@ function bounds() { // of the month shown, with a day to spare on either side, w
 
 async function reload() {
   const wanted = bounds();
-  free.clear();
-  const current = await load(wanted.from, wanted.to);
-  [have, loadedAt] = [wanted, Date.now()];
+  const current = await load(wanted.from, wanted.to, { afresh: true });
+  if (current) [have, loadedAt] = [wanted, Date.now()];
   draw();
   return current;
 }
@@ -329,10 +332,9 @@ async function start() {
   by("utc").remove();
   by("plain").remove();
   by("zones").hidden = false;
-  if (page.dataset.checking) while (!await reload()) await sleep(20);
-  by("checking")?.remove();
-  by("pick").hidden = false;
+  by("pick").hidden = !by("checking").hidden;
   draw();
+  while (!by("checking").hidden && !await reload()) await sleep(LOOK_AGAIN);
 }
 
 by("zone").addEventListener("change", () => { zone = by("zone").value; draw(); drawChosen(); speak(); });
