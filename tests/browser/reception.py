@@ -33,7 +33,7 @@ OPTIONS = (
     "--disable-component-update",
     "--disable-sync",
 )
-SHORT_HOLD_SECONDS = 3
+SHORT_HOLD_SECONDS = 2
 
 
 @dataclass

@@ -114,8 +114,9 @@ def _named(agent: str) -> str:
 
 def _ask(agent: str, wish: FormWish) -> int | None:
     """Once for a visit, whatever is typed when it is sent again."""
+    agent = _named(agent)
     try:
-        return visits.get_booking(_named(agent), wish.visit)
+        return visits.get_booking(agent, wish.visit)
     except NotFound:
         return visits.ask_booking(agent, wish.interval(), wish.guest(), secret=wish.visit, version=wish.version)
 

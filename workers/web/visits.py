@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -28,7 +29,10 @@ from workers.nudge import nudge
 
 ORIGIN = "page"
 NOT_OFFERED = "not_offered"
+MOST_NUDGES = 64  # at once
 OLD_AFTER_PERIODS = 3  # of the slowest job: two runs may fail before anybody is told
+
+_nudging = threading.BoundedSemaphore(MOST_NUDGES)
 
 State = Literal["held", "booked", "refused", "checking", "expired"]
 Zulu = Annotated[datetime, PlainSerializer(lambda moment: f"{moment:%Y-%m-%dT%H:%M:%SZ}", return_type=str)]
@@ -247,9 +251,18 @@ def _asked(agent: str, key: str) -> int | None:
 
 def _send(request: intake.Request) -> intake.Received:
     received = intake.receive(runtime().sessions, request)
-    if received.created:
-        nudge([f"proposal:{received.id}"], about=f"{request.agent or 'release'} via {ORIGIN}")
+    if received.created and _nudging.acquire(blocking=False):
+        told = (f"proposal:{received.id}", f"{request.agent or 'release'} via {ORIGIN}")
+        threading.Thread(target=_nudge, args=told, daemon=True).start()
     return received
+
+
+def _nudge(reference: str, about: str) -> None:
+    """Beside the answer: while the broker is away this takes seconds. What is not nudged, ResumeCommits finds."""
+    try:
+        nudge([reference], about=about)
+    finally:
+        _nudging.release()
 
 
 def _find(proposal_id: int) -> ProposalRecord:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from workers.web.bodies import Text, TimeBody, Version
 from workers.web.visits import Guest
@@ -13,8 +13,8 @@ AGENT = "^[a-z0-9][a-z0-9-]{0,62}$"
 SECRET = "^[A-Za-z0-9_-]{16,64}$"  # noqa: S105 - what one looks like
 
 Secret = Annotated[str, Field(pattern=SECRET)]
-Name = Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
-Email = Annotated[Text, StringConstraints(strip_whitespace=True, max_length=320, pattern="^[^@\\s]+@[^@\\s]+$")]
+Name = Annotated[Text, Field(max_length=200, pattern="\\S")]
+Email = Annotated[Text, Field(max_length=320, pattern="^[^@\\s]+@[^@\\s]+$")]
 
 
 class HoldWish(TimeBody):
