@@ -35,8 +35,8 @@ def find_hold(session: Session, secret: str) -> HoldRecord | None:
     ).one_or_none()
     if row is None or row[2] is None or row[3] is None:
         return None
-    seconds = float(row[4]) if row[4] is not None and row[4] > 0 else None
-    return HoldRecord(row[0], row[1], row[2], row[3], seconds)
+    seconds = float(row[4] or 0)
+    return HoldRecord(row[0], row[1], row[2], row[3], seconds if seconds > 0 else None)
 
 
 def find_request(session: Session, agent: str, key: str) -> int | None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import requests
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page
+from pydantic import SecretStr
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
@@ -18,7 +18,7 @@ from models.agents import Agent, Calendar
 from models.feeds import Cursor
 from models.session import transaction
 from sync.openings import WEEKDAYS
-from tests.faults.rig import Rig, Worker, running, until
+from tests.faults.rig import Rig, Worker, running
 from tests.integration.served import Web, serve
 from workers.embedded import EmbeddedPostgres
 
@@ -46,7 +46,7 @@ class Reception:
     worker: Worker
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
-    def agent(self, name: str = "Dana Whitfield", *, read: timedelta | None = timedelta(), days: int = 365) -> str:
+    def agent(self, name: str = "Dana Whitfield", *, read: timedelta | None = timedelta(), days: int = 10) -> str:
         """Somebody new who can be booked at any hour; ``read`` ago is when the master was last read, None: never."""
         slug = f"desk-{next(self.numbers)}"
         with transaction(self.rig.runtime.sessions) as session:
@@ -89,22 +89,21 @@ def receiving(postgres: EmbeddedPostgres, folder: Path) -> Iterator[Reception]:
         rig = stack.enter_context(running(postgres, "browser", folder))
         worker = rig.workers.start()
         stack.callback(rig.workers.end_all)
-        webs = []
+        webs: dict[str, Web] = {}
         for name, seconds in (("web", 300), ("hasty", SHORT_HOLD_SECONDS)):
             (folder / name).mkdir()
             told = {"BROKER_URL": _plain(rig.settings.broker_url), "BOOKING_HOLD_SECONDS": str(seconds)}
             settings = {f"WATERTIGHT_{key}": value for key, value in told.items()}
             url = _plain(rig.settings.database_url)
-            webs.append(stack.enter_context(serve(folder / name, database_url=url, **settings)))
-        yield Reception(rig, *webs, worker)
+            webs[name] = stack.enter_context(serve(folder / name, database_url=url, **settings))
+        yield Reception(rig, webs["web"], webs["hasty"], worker)
     with admin.connect() as connection:
         connection.execute(text("DROP DATABASE browser WITH (FORCE)"))
 
 
-def _plain(secret: object) -> str:
+def _plain(secret: SecretStr | None) -> str:
     assert secret is not None
-    value: str = secret.get_secret_value()  # type: ignore[attr-defined]
-    return value
+    return secret.get_secret_value()
 
 
 @dataclass
@@ -125,6 +124,3 @@ class Visitor:
         """A refusal is an answer like any other, though browsers print it."""
         if message.type in {"error", "warning"} and "status of 409" not in message.text:
             self.complaints.append(message.text)
-
-
-__all__ = ["Browser", "Reception", "Visitor", "receiving", "requests", "until"]

@@ -14,10 +14,12 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
+from providers.emulation import HumanAction, HumanEvent
 from sync.domain import Interval
 from sync.intake import Request, receive
 from tests.browser.conftest import Visit
-from tests.browser.reception import Reception, Visitor, until
+from tests.browser.reception import Reception, Visitor
+from tests.faults.rig import until
 
 ZONES = ("America/Chicago", "Europe/London", "Asia/Kathmandu", "Australia/Lord_Howe")
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -116,7 +118,7 @@ def frozen(reception: Reception) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def sights(reception: Reception) -> str:
     """An agent whom everybody may look at; booking is done with one's own."""
-    return reception.agent()
+    return reception.agent(days=365)
 
 
 @pytest.mark.parametrize("zone", ZONES)
@@ -198,6 +200,22 @@ def test_of_two_browsers_that_want_one_time_one_gets_it_and_the_other_is_told(
         expect_booked(visitor)
     assert {title for title, start in reception.booked(slug) if start == moment} == {"Meeting with Winner"}
     assert sorted(reception.on_master(slug)) == ["Meeting with Loser", "Meeting with Winner"]
+
+
+def test_what_a_person_put_on_the_master_is_gone_from_the_list_at_once(visit: Visit, reception: Reception) -> None:
+    """Though no job has read it yet."""
+    slug, moment = reception.agent(), tomorrow()
+    page = (visitor := visit(slug)).page
+    button = time_at(page, moment)
+    event = HumanEvent(start=moment, end=moment + HOUR, title="Dentist")
+    reception.rig.outlook.act(HumanAction(action="create", calendar=f"{slug}@example.com", event=event))
+    page.click(button)
+    expect(page.locator("#said")).to_contain_text("is no longer free")
+    expect(page.locator(button)).to_have_count(0)
+    assert page.locator(f'#alternatives time[datetime="{moment:%Y-%m-%dT%H:%M:%SZ}"]').count() == 0
+    page.locator("#alternatives button").first.click()
+    expect(page.locator("#details")).to_be_visible()
+    assert visitor.page.locator("#chosen time").get_attribute("datetime") != f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def test_a_page_left_open_says_that_its_hold_ran_out_and_book_still_works(visit: Visit, reception: Reception) -> None:

@@ -55,7 +55,7 @@ class Passer:
         data: str | bytes | dict[str, str] | None = None,
         headers: Mapping[str, str | None] | None = None,
     ) -> requests.Response:
-        told = {"Sec-Fetch-Site": "same-origin", "X-Forwarded-For": self.address} | (headers or {})
+        told = {"Sec-Fetch-Site": "same-origin", "X-Forwarded-For": self.address, **(headers or {})}
         url = f"{self.web.url}/book/{path}"
         return requests.request(method, url, json=body, data=data, headers=told, timeout=20, allow_redirects=False)
 
@@ -151,6 +151,8 @@ def test_a_person_on_the_master_whom_nobody_has_read_yet_wins(visitor: Visitor) 
     visitor.world.master.put(half(10), "Dentist")
     answer = visitor.hold(half(10))
     assert (answer.status_code, answer.json()["reason"]) == (409, "master_busy")
+    starts = [one["start"] for one in answer.json()["alternatives"]]
+    assert f"{half(10).start:%Y-%m-%dT%H:%M:%SZ}" not in starts
     assert visitor.world.slots("held") == []
     assert "Dentist" not in answer.text
 
@@ -374,7 +376,7 @@ def test_files_of_the_page_are_kept_under_the_address_of_their_content(visitor: 
 def test_a_master_that_is_not_read_offers_nothing(visitor: Visitor, owner_engine: Engine, away: str) -> None:
     statements = {
         "stopped": "UPDATE calendars SET stopped_code = 'credential_revoked' WHERE role = 'master'",
-        "old": "UPDATE cursors SET read_at = read_at - interval '31 minutes' WHERE job = 'update'",
+        "old": "UPDATE cursors SET read_at = read_at - interval '2 hours' WHERE job = 'update'",
     }
     with owner_engine.begin() as connection:
         connection.execute(text(statements[away]))

@@ -22,7 +22,7 @@ from models.session import transaction
 from models.visits import HoldRecord, find_hold, find_request
 from sync import intake
 from sync.availability import LONGEST_WINDOW, Availability, Opening, find_alternatives, find_openings
-from sync.domain import Attendee, Interval, Kind
+from sync.domain import Attendee, Interval, Kind, Reason
 from sync.errors import NotFound
 from workers.app import runtime, settings
 from workers.nudge import nudge
@@ -30,7 +30,9 @@ from workers.nudge import nudge
 ORIGIN = "page"
 NOT_OFFERED = "not_offered"
 MOST_NUDGES = 64  # at once
-OLD_AFTER_PERIODS = 3  # of the slowest job: two runs may fail before anybody is told
+OLD_AFTER_PERIODS = (
+    8  # of the slowest job: where the vendor pushes it reads at a fifth of its pace, and some runs may fail
+)
 
 _nudging = threading.BoundedSemaphore(MOST_NUDGES)
 
@@ -207,9 +209,10 @@ def tell_booking(agent: str, record: ProposalRecord) -> Answer:
 
 
 def refused(agent: str, wanted: Interval, *, reason: str | None = NOT_OFFERED) -> Answer:
-    """No, with what is free now instead."""
+    """No, with what is free now instead: never the same time, which the picture may still show as free, unless that is so."""
     near = find_alternatives(runtime().sessions, agent, wanted)
-    return Answer(state="refused", reason=reason, alternatives=[Offer.of(one) for one in near])
+    free = [one for one in near if reason == Reason.STALE or not one.interval.overlaps(wanted)]
+    return Answer(state="refused", reason=reason, alternatives=[Offer.of(one) for one in free])
 
 
 def dump_meeting(agent: str, record: ProposalRecord) -> str:

@@ -23,6 +23,7 @@ let busy = false;
 let loadedAt = Date.now();
 let have = { from: new Date(page.dataset.from), to: new Date(page.dataset.to) };
 const free = new Map(); // start → opening, for the instants between have.from and have.to
+const gone = new Set(); // what was refused since: the list may not know it yet
 
 // Showing instants
 
@@ -110,7 +111,7 @@ async function turn(count) {
 
 function draw() {
   const days = new Map();
-  for (const start of [...free.keys()].sort()) {
+  for (const start of [...free.keys()].filter((one) => !gone.has(one)).sort()) {
     const key = dayOf(start);
     if (!days.has(key)) days.set(key, []);
     days.get(key).push(free.get(start));
@@ -296,6 +297,7 @@ function refuse(answer) {
   const said = () => text ?? `Somebody else was faster: ${label(wanted)} is no longer free.`;
   say(() => said() + (alternatives.length ? " These times near it are still free:" : ""), { bad: true, alternatives });
   if (answer.state !== "refused") return by("notice").focus();
+  if (answer.reason === "master_busy") gone.add(wanted);
   hold = undefined;
   stage("choose", by("notice"));
   return reload();
