@@ -8,16 +8,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.browser.reception import CHROMIUM, OPTIONS, Reception, Visitor, receiving
 from workers.embedded import EmbeddedPostgres
 
 Visit = Callable[..., Visitor]
+PATIENCE_MILLISECONDS = 20_000  # of whatever is waited for; on a quiet machine all of it takes milliseconds
+
+expect.set_options(timeout=PATIENCE_MILLISECONDS)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Until the module ends and no longer: Playwright's event loop would be in the way of whoever runs one of their own."""
     found = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if found is None:
         pytest.skip(
@@ -29,7 +33,7 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def reception(browser: Browser, postgres: EmbeddedPostgres) -> Iterator[Reception]:
     """One for all tests here, each with an agent of its own. Without a browser none is started."""
     assert browser.is_connected()
@@ -46,7 +50,7 @@ def visit(browser: Browser, reception: Reception) -> Iterator[Visit]:
         web = reception.hasty if hasty else reception.web
         told = {"timezone_id": zone, "locale": "en-GB", "base_url": web.url, "extra_http_headers": reception.address()}
         context = browser.new_context(**(told | more))  # type: ignore[arg-type]
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(PATIENCE_MILLISECONDS)
         visitor = Visitor(context, context.new_page())
         visitor.watch()
         visitors.append(visitor)
