@@ -44,7 +44,9 @@ def admit(request: Request) -> str:
     if not _window().hit(POSTS, address):
         resets = _window().get_window_stats(POSTS, address).reset_time
         wait = max(1, math.ceil(resets - time.time()))
-        raise HTTPException(429, "too many requests from this address", {"Retry-After": str(wait)})
+        raise HTTPException(
+            429, "Too many requests came from this address. Please wait a minute.", {"Retry-After": str(wait)}
+        )
     return address
 
 
@@ -120,7 +122,11 @@ class KeptTimes:
             mine = [end for (whose, _), end in self._ends.items() if whose == address]
         if len(mine) >= MOST_HOLDS:
             wait = {"Retry-After": str(math.ceil(min(mine) - now))}
-            raise HTTPException(429, "too many times are being kept for this address", wait)
+            raise HTTPException(
+                429,
+                "Too many times are being kept for this address. Please book one of them, or wait a few minutes.",
+                wait,
+            )
 
     def keep(self, address: str, hold: str, seconds: float) -> None:
         with self._lock:

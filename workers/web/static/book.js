@@ -294,7 +294,8 @@ function refuse(answer) {
   };
   const alternatives = answer.alternatives ?? [];
   const [text, wanted] = [texts[answer.reason ?? answer.state], chosen.start];
-  const said = () => text ?? `Somebody else was faster: ${label(wanted)} is no longer free.`;
+  const faster = ["slot_taken", "master_busy", "not_offered"].includes(answer.reason);
+  const said = () => text ?? (faster ? `Somebody else was faster: ${label(wanted)} is no longer free.` : `${label(wanted)} could not be booked.`);
   say(() => said() + (alternatives.length ? " These times near it are still free:" : ""), { bad: true, alternatives });
   if (answer.state !== "refused") return by("notice").focus();
   if (answer.reason === "master_busy") gone.add(wanted);
