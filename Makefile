@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.stamp-runtime
 DEV := $(VENV)/.stamp-dev
+CHROMIUM := $(VENV)/.stamp-chromium
 PYTHONS := $(PYTHON) python3.11 python3.12 python3.13 python3
 # One more than the cores of a small machine: many tests wait for servers, and leave a core free.
 PYTEST_WORKERS ?= 3
@@ -31,8 +32,8 @@ demo: $(RUNTIME)  ## show the promise on a small world of our own (SECONDS=30, J
 up: $(RUNTIME)  ## start everything here: database, broker, emulators, workers, web, Flower (ARGS=...)
 	@$(BIN)/watertight up $(ARGS)
 
-test: lint  ## all that CI runs: lint, then every test (PYTEST_WORKERS=3, ARGS=...)
-	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup $(ARGS)
+test: lint $(CHROMIUM)  ## all that CI runs: lint, then every test (PYTEST_WORKERS=3, ARGS=...)
+	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup -rs $(ARGS)
 
 # Two halves beside each other: make nightly STEPS=50000, and the same with SEED=100001.
 nightly: $(DEV)  ## the state machine for long (STEPS=100000, SEED=1: the first of as many seeds as it takes)
@@ -94,6 +95,16 @@ $(DEV): requirements-dev.lock $(RUNTIME)
 	@echo "Installing the packages for tests and linters into $(VENV) ..."
 	@$(PIP) install -r requirements-dev.lock
 	@touch $@
+
+# The booking page is tried in a real browser, which pip cannot bring. Tried once; without it only tests/browser is skipped.
+$(CHROMIUM): | $(VENV)/.stamp-venv
+	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exec touch $@; done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && command -v timeout >/dev/null; then \
+	  echo "Installing Chromium for the tests of the booking page ..."; \
+	  export DEBIAN_FRONTEND=noninteractive; \
+	  { timeout 120 apt-get -qq update; timeout 300 apt-get -qq install -y --no-install-recommends chromium; } \
+	    </dev/null >/dev/null 2>&1 || echo "Chromium could not be installed: tests/browser will be skipped."; \
+	fi; touch $@
 
 # A candidate must start (a pyenv shim may not), be new enough and be able to make a venv (Debian splits that off).
 find_python = why="watertight needs Python 3.11 or newer, and none was found: install it, or say make PYTHON=/path/to/python3."; \

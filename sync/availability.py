@@ -36,7 +36,8 @@ class Opening:
 class Availability:
     """An agent's openings. ``read_at`` tells how old the picture of the master is: None if it has never been read by all.
 
-    ``stopped`` is the code for which nobody reads the master at present; ``now`` the moment of the database's clock.
+    ``stopped`` is the code for which nobody reads the master at present; ``now`` the moment of the database's clock, and
+    ``until`` the last at which an opening of this agent may begin.
     """
 
     agent: str
@@ -47,6 +48,7 @@ class Availability:
     read_at: datetime | None
     stopped: str | None
     now: datetime
+    until: datetime
 
 
 def find_openings(sessions: Sessions, agent: str, window: Interval, *, minutes: int | None = None) -> Availability:
@@ -76,6 +78,7 @@ def find_openings(sessions: Sessions, agent: str, window: Interval, *, minutes: 
         read_at=times.read_at,
         stopped=times.stopped,
         now=times.now,
+        until=times.now + timedelta(days=times.booking_days),
     )
 
 

@@ -22,13 +22,14 @@ _numbers = itertools.count(1)
 
 
 class OneStack(LoadScopeScheduling):  # type: ignore[misc]
-    """All of tests/e2e on one worker, which starts one stack for them; every other test wherever there is room.
+    """All of tests/e2e on one worker, which starts one stack for them, and all of tests/browser; every other test wherever
+    there is room.
 
     The marker ``xdist_group`` would say the same, but xdist 3.8.0 does not get it through to pytest 9.2.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return "e2e" if nodeid.startswith("tests/e2e/") else nodeid
+        return next((folder for folder in ("tests/e2e/", "tests/browser/") if nodeid.startswith(folder)), nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneStack:

@@ -24,7 +24,7 @@ from workers.diary import Diary
 from workers.picture import take_picture
 from workers.quiet import Quiet, await_quiet
 from workers.race import RaceResult, race_once
-from workers.settings import Settings, SettingsError
+from workers.settings import LOOPBACK_URL, Settings, SettingsError
 from workers.story import Traffic
 from workers.supervisor import Log
 from workers.up import Running, running
@@ -34,7 +34,7 @@ from workers.wiring import fleet_limits
 
 # HubSpot: 2.5 searches/s. Quiet is when every job has read every calendar, so none may wait for the vendor's word.
 PERIODS = {"new_every": 4.0, "cancel_every": 6.0, "update_every": 6.0, "resume_every": 2.0, "renew_every": 5.0}
-SETTINGS = PERIODS | {"poll_factor": 1.0}
+SETTINGS: dict[str, object] = PERIODS | {"poll_factor": 1.0, "public_url": LOOPBACK_URL}
 STANDSTILL_SECONDS = 60.0  # longer than a commit lease (30 s): what a killed worker had in hand waits for its end
 MOST_QUIET_SECONDS = 300.0
 RESERVE_SHARE, LEAST_RESERVE, MOST_RESERVE = 0.3, 5.0, 20.0  # of the time, kept for settling

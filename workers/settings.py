@@ -14,6 +14,7 @@ from pydantic_settings import SettingsConfigDict
 
 from sync.changes import Brake
 from sync.detect import Horizon
+from sync.intake import HOLD_SECONDS, LONGEST_HOLD_SECONDS
 from workers.credential_settings import EMULATED_KEY_FILE, CredentialSettings, Empty, File, SettingsError, emulated
 from workers.limit_settings import LimitSettings
 
@@ -96,6 +97,9 @@ class Settings(LimitSettings, CredentialSettings):
 
     api_open: bool = Field(
         default=False, description="the API takes requests without a token: on loopback only (docs/api.md)"
+    )
+    booking_hold_seconds: int = Field(
+        default=HOLD_SECONDS, ge=1, le=LONGEST_HOLD_SECONDS, description="how long the booking page keeps a time"
     )
     forms_dir: File = Field(default=None, description="the mapping files of web forms: docs/providers/forms.md")
 

@@ -14,7 +14,7 @@ from models.session import transaction
 from workers import observability
 from workers.app import runtime, settings
 from workers.walls import forbid_engine, reporter
-from workers.web import availability, forms, guards, nudges, problems, proposals, waiting, webhooks
+from workers.web import availability, booking, forms, guards, nudges, problems, proposals, waiting, webhooks
 from workers.web.loopback import require_loopback
 
 
@@ -43,6 +43,7 @@ def create_app() -> FastAPI:
     app.get("/readyz", responses=problems.documented(503))(readyz)
     for router in (availability.router, proposals.reading, proposals.booking, proposals.changing):
         app.include_router(router)
+    app.include_router(booking.router)
     app.include_router(forms.router)
     app.include_router(webhooks.router)
     return app

@@ -1,0 +1,276 @@
+"""What a visitor of the booking page can do: look at openings, have one kept, book it, and be told the truth about it.
+
+The page offers, the commit task decides. What is refused here without asking it are times that the agent does not offer
+at all: strangers may wish for nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, PlainSerializer
+
+from models.proposals import FINAL_STATES
+from models.queries import ProposalRecord, find_proposal
+from models.session import transaction
+from models.visits import HoldRecord, find_hold, find_request
+from sync import intake
+from sync.availability import LONGEST_WINDOW, Availability, Opening, find_alternatives, find_openings
+from sync.domain import Attendee, Interval, Kind, Reason
+from sync.errors import NotFound
+from workers.app import runtime, settings
+from workers.nudge import nudge
+
+ORIGIN = "page"
+NOT_OFFERED = "not_offered"
+MOST_NUDGES = 64  # at once
+OLD_AFTER_PERIODS = (
+    8  # of the slowest job: where the vendor pushes it reads at a fifth of its pace, and some runs may fail
+)
+
+_nudging = threading.BoundedSemaphore(MOST_NUDGES)
+
+State = Literal["held", "booked", "refused", "checking", "expired"]
+Zulu = Annotated[datetime, PlainSerializer(lambda moment: f"{moment:%Y-%m-%dT%H:%M:%SZ}", return_type=str)]
+
+
+class Offer(BaseModel):
+    """An opening as the page carries it."""
+
+    start: Zulu
+    end: Zulu
+    version: int
+
+    @classmethod
+    def of(cls, opening: Opening) -> Offer:
+        return cls(start=opening.interval.start, end=opening.interval.end, version=opening.version)
+
+
+class Answer(BaseModel):
+    """What became of a wish. ``seconds`` is how long the time is kept yet; ``alternatives`` come with a refusal."""
+
+    state: State
+    reason: str | None = None
+    hold: str | None = None
+    seconds: float | None = None
+    alternatives: list[Offer] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    name: str
+    email: str
+
+
+def look(agent: str, window: Interval) -> Availability:
+    """The openings that begin in ``window``, of which at most two months are looked at.
+
+    Raises:
+        NotFound: no such agent.
+    """
+    end = min(window.end, window.start + LONGEST_WINDOW)
+    return find_openings(runtime().sessions, agent, Interval(window.start, end))
+
+
+def is_current(availability: Availability) -> bool:
+    """Whether the master is being read: if not, what looks free may long be taken."""
+    told = settings()
+    oldest = timedelta(seconds=OLD_AFTER_PERIODS * max(told.new_every, told.cancel_every, told.update_every))
+    read_at = availability.read_at
+    return availability.stopped is None and read_at is not None and availability.now - read_at <= oldest
+
+
+def is_offered(agent: str, wanted: Interval) -> bool:
+    """Whether the page would show exactly this time now.
+
+    Raises:
+        NotFound: no such agent.
+    """
+    return any(opening.interval == wanted for opening in look(agent, wanted).openings)
+
+
+async def await_decision(proposal_id: int, *, seconds: float) -> ProposalRecord:
+    """The proposal when it is decided, or as it stands after ``seconds``. No thread waits meanwhile."""
+    deadline, pause = time.monotonic() + seconds, 0.02
+    while True:
+        record = await asyncio.to_thread(_find, proposal_id)
+        if record.state in FINAL_STATES or time.monotonic() >= deadline:
+            return record
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.5, 0.2)
+
+
+def ask_hold(agent: str, wanted: Interval, *, version: int | None, key: str) -> intake.Received | None:
+    """Ask for the time to be kept; None if it is not offered. The same key again is the same hold.
+
+    Raises:
+        NotFound: no such agent.
+        Malformed: the key was used for something else.
+    """
+    key = f"page:{key}"
+    if _asked(agent, key) is None and not is_offered(agent, wanted):
+        return None
+    request = intake.Request(
+        key=key,
+        kind=Kind.HOLD,
+        agent=agent,
+        interval=wanted,
+        origin=ORIGIN,
+        slot_version=version,
+        hold_seconds=settings().booking_hold_seconds,
+    )
+    return _send(request)
+
+
+def ask_booking(agent: str, wanted: Interval, guest: Guest, *, secret: str, version: int | None = None) -> int | None:
+    """Ask for the time to be booked; the proposal, or None if it is neither offered nor kept for this visitor.
+
+    However often it is asked with one secret, that of a hold or a form's own, it is one booking.
+
+    Raises:
+        NotFound: no such agent.
+        Malformed: something else was asked with this secret before.
+    """
+    if (
+        _asked(agent, f"book:{secret}") is None
+        and not _is_kept(agent, wanted, secret)
+        and not is_offered(agent, wanted)
+    ):
+        return None
+    request = intake.Request(
+        key=f"book:{secret}",
+        agent=agent,
+        interval=wanted,
+        title=f"Meeting with {guest.name}",
+        origin=ORIGIN,
+        attendees=(Attendee(guest.name, guest.email),),
+        slot_version=version,
+        hold=secret,
+    )
+    return _send(request).id
+
+
+def give_back(agent: str, secret: str) -> None:
+    """End a hold before its time.
+
+    Raises:
+        NotFound: no such hold of this agent.
+    """
+    get_hold(agent, secret)
+    _send(intake.Request(key=f"release:{secret}", kind=Kind.CANCEL, hold=secret, origin=ORIGIN))
+
+
+def get_hold(agent: str, secret: str) -> HoldRecord:
+    """The hold whose secret this is.
+
+    Raises:
+        NotFound: no such hold of this agent.
+    """
+    with transaction(runtime().sessions) as session:
+        found = find_hold(session, secret)
+    if found is None or found.agent != agent:
+        raise NotFound("no such hold")
+    return found
+
+
+def get_booking(agent: str, secret: str) -> int:
+    """The proposal that was made with the secret.
+
+    Raises:
+        NotFound: nothing was asked for with it.
+    """
+    found = _asked(agent, f"book:{secret}")
+    if found is None:
+        raise NotFound("no such booking")
+    return found
+
+
+def tell_hold(agent: str, secret: str, record: ProposalRecord) -> Answer:
+    """What became of the hold."""
+    if record.state not in FINAL_STATES:
+        return Answer(state="checking", hold=secret)
+    if not record.accepted:
+        return refused(agent, interval_of(record), reason=record.reason)
+    seconds = get_hold(agent, secret).seconds_left
+    return Answer(state="held" if seconds else "expired", hold=secret, seconds=seconds)
+
+
+def tell_booking(agent: str, record: ProposalRecord) -> Answer:
+    """What became of the booking."""
+    if record.state not in FINAL_STATES:
+        return Answer(state="checking")
+    return Answer(state="booked") if record.accepted else refused(agent, interval_of(record), reason=record.reason)
+
+
+def refused(agent: str, wanted: Interval, *, reason: str | None = NOT_OFFERED) -> Answer:
+    """No, with what is free now instead: never the same time, which the picture may still show as free, unless that is so."""
+    near = find_alternatives(runtime().sessions, agent, wanted)
+    free = [one for one in near if reason == Reason.STALE or not one.interval.overlaps(wanted)]
+    return Answer(state="refused", reason=reason, alternatives=[Offer.of(one) for one in free])
+
+
+def dump_meeting(agent: str, record: ProposalRecord) -> str:
+    """A certain booking as iCalendar, in UTC.
+
+    Raises:
+        NotFound: it is not certain.
+    """
+    if not record.accepted:
+        raise NotFound("no such booking")
+    wanted, now = interval_of(record), datetime.now(UTC)
+    name = find_openings(runtime().sessions, agent, wanted).name
+    summary = re.sub(r"([\\;,])", r"\\\1", f"Meeting with {' '.join(name.split())}")
+    stamps = [f"{moment:%Y%m%dT%H%M%SZ}" for moment in (now, wanted.start, wanted.end)]
+    event = ["BEGIN:VEVENT", f"UID:proposal-{record.id}@watertight", f"DTSTAMP:{stamps[0]}", f"DTSTART:{stamps[1]}"]
+    event += [f"DTEND:{stamps[2]}", f"SUMMARY:{summary}", "END:VEVENT"]
+    lines = ["BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//watertight//booking//EN", *event, "END:VCALENDAR", ""]
+    return "\r\n".join(lines)
+
+
+def interval_of(record: ProposalRecord) -> Interval:
+    if record.starts_at is None or record.ends_at is None:
+        raise NotFound("no such booking")
+    return Interval(record.starts_at, record.ends_at)
+
+
+def _is_kept(agent: str, wanted: Interval, secret: str) -> bool:
+    with transaction(runtime().sessions) as session:
+        found = find_hold(session, secret)
+    if found is None or found.agent != agent or found.seconds_left is None:
+        return False
+    return Interval(found.starts_at, found.ends_at) == wanted
+
+
+def _asked(agent: str, key: str) -> int | None:
+    with transaction(runtime().sessions) as session:
+        return find_request(session, agent, key)
+
+
+def _send(request: intake.Request) -> intake.Received:
+    received = intake.receive(runtime().sessions, request)
+    if received.created and _nudging.acquire(blocking=False):
+        told = (f"proposal:{received.id}", f"{request.agent or 'release'} via {ORIGIN}")
+        threading.Thread(target=_nudge, args=told, daemon=True).start()
+    return received
+
+
+def _nudge(reference: str, about: str) -> None:
+    """Beside the answer: while the broker is away this takes seconds. What is not nudged, ResumeCommits finds."""
+    try:
+        nudge([reference], about=about)
+    finally:
+        _nudging.release()
+
+
+def _find(proposal_id: int) -> ProposalRecord:
+    with transaction(runtime().sessions) as session:
+        record = find_proposal(session, proposal_id)
+    if record is None:
+        raise NotFound(f"no proposal {proposal_id}")
+    return record
