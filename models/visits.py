@@ -8,7 +8,8 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from models.agents import Agent
+from models.agents import Agent, Calendar
+from models.feeds import Cursor
 from models.ledger import Slot
 from models.proposals import Proposal
 
@@ -37,6 +38,16 @@ def find_hold(session: Session, secret: str) -> HoldRecord | None:
         return None
     seconds = float(row[4] or 0)
     return HoldRecord(row[0], row[1], row[2], row[3], seconds if seconds > 0 else None)
+
+
+def find_newest_read(session: Session, agent: str) -> datetime | None:
+    """When any job last read the agent's master: whichever it was, it stored all the changes that it saw."""
+    return session.scalar(
+        select(func.max(Cursor.read_at))
+        .join(Calendar, Calendar.id == Cursor.calendar_id)
+        .join(Agent, Agent.id == Calendar.agent_id)
+        .where(Agent.slug == agent, Calendar.role == "master")
+    )
 
 
 def find_request(session: Session, agent: str, key: str) -> int | None:

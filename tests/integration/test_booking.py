@@ -15,7 +15,7 @@ import pytest
 import requests
 from sqlalchemy import Engine, text
 
-from sync.domain import Interval
+from sync.domain import Interval, Job
 from sync.openings import WEEKDAYS
 from tests.conftest import Shared
 from tests.integration.served import Web, serve
@@ -372,15 +372,30 @@ def test_files_of_the_page_are_kept_under_the_address_of_their_content(visitor: 
     assert requests.get(f"{visitor.web.url}/static/..%2fapp.py", timeout=20).status_code == 404
 
 
+def test_one_job_that_read_the_master_is_enough(visitor: Visitor, owner_engine: Engine) -> None:
+    with owner_engine.begin() as connection:
+        connection.execute(text("DELETE FROM cursors"))
+    assert "Times are being checked." in visible(visitor.send("GET", "dana").text)
+    visitor.world.detect(Job.NEW, "dana-mirror")
+    assert "Times are being checked." in visible(visitor.send("GET", "dana").text)
+    visitor.world.detect(Job.NEW, "dana-master")
+    page = visible(visitor.send("GET", "dana").text)
+    assert ("Times are being checked." in page, "<time" in page) == (False, True)
+
+
+def visible(page: str) -> str:
+    return re.sub(r"<p[^>]* hidden>.*?</p>", "", page)
+
+
 @pytest.mark.parametrize("away", ["stopped", "old"])
 def test_a_master_that_is_not_read_offers_nothing(visitor: Visitor, owner_engine: Engine, away: str) -> None:
     statements = {
         "stopped": "UPDATE calendars SET stopped_code = 'credential_revoked' WHERE role = 'master'",
-        "old": "UPDATE cursors SET read_at = read_at - interval '2 hours' WHERE job = 'update'",
+        "old": "UPDATE cursors SET read_at = read_at - interval '9 minutes'",
     }
     with owner_engine.begin() as connection:
         connection.execute(text(statements[away]))
-    page = visitor.send("GET", "dana").text
+    page = visible(visitor.send("GET", "dana").text)
     assert "Times are being checked." in page
     assert "<time" not in page
     span = f"from={half(0).start:%Y-%m-%dT%H:%M:%SZ}&to={half(24).start:%Y-%m-%dT%H:%M:%SZ}"

@@ -19,7 +19,7 @@ from pydantic import BaseModel, PlainSerializer
 from models.proposals import FINAL_STATES
 from models.queries import ProposalRecord, find_proposal
 from models.session import transaction
-from models.visits import HoldRecord, find_hold, find_request
+from models.visits import HoldRecord, find_hold, find_newest_read, find_request
 from sync import intake
 from sync.availability import LONGEST_WINDOW, Availability, Opening, find_alternatives, find_openings
 from sync.domain import Attendee, Interval, Kind, Reason
@@ -30,9 +30,8 @@ from workers.nudge import nudge
 ORIGIN = "page"
 NOT_OFFERED = "not_offered"
 MOST_NUDGES = 64  # at once
-OLD_AFTER_PERIODS = (
-    8  # of the slowest job: where the vendor pushes it reads at a fifth of its pace, and some runs may fail
-)
+OLD_AFTER_PERIODS = 8  # of the fastest job: beside pushes it reads at a fifth of its pace, and a run may fail
+OLD_AFTER_SECONDS = 300.0  # at least
 
 _nudging = threading.BoundedSemaphore(MOST_NUDGES)
 
@@ -80,9 +79,9 @@ def look(agent: str, window: Interval) -> Availability:
 
 def is_current(availability: Availability) -> bool:
     """Whether the master is being read: if not, what looks free may long be taken."""
-    told = settings()
-    oldest = timedelta(seconds=OLD_AFTER_PERIODS * max(told.new_every, told.cancel_every, told.update_every))
-    read_at = availability.read_at
+    with transaction(runtime().sessions) as session:
+        read_at = find_newest_read(session, availability.agent)
+    oldest = timedelta(seconds=max(OLD_AFTER_SECONDS, OLD_AFTER_PERIODS * settings().new_every))
     return availability.stopped is None and read_at is not None and availability.now - read_at <= oldest
 
 
