@@ -24,10 +24,11 @@ from workers.settings import Settings
 from workers.up import Running, running
 
 CHANGES = int(os.environ.get("WATERTIGHT_CHANGES", "20"))
-PERIODS = {"new_every": 30.0, "cancel_every": 30.0, "update_every": 30.0, "resume_every": 5.0, "renew_every": 2.0}
+PERIODS = {"new_every": 20.0, "cancel_every": 20.0, "update_every": 20.0, "resume_every": 5.0, "renew_every": 2.0}
 READY_SECONDS, MOST_SECONDS = 90.0, 120.0
 START = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) + timedelta(days=3)
-KINDS = {"with pushes": {}, "polling alone": {"public_url": "http://nobody.invalid"}}
+NOBODY = {"public_url": "http://127.0.0.1:1", "poll_factor": 1.0}  # pushes go nowhere, and nothing is expected of them
+KINDS: dict[str, dict[str, object]] = {"with pushes": {}, "polling alone": NOBODY}
 
 found: dict[str, list[tuple[float, float]]] = {}
 
@@ -42,8 +43,7 @@ def test_lag(kind: str, tmp_path: Path) -> None:
         finally:
             run.sessions.kw["bind"].dispose()
     assert len(found[kind]) == CHANGES
-    if len(found) == len(KINDS):
-        report()
+    report()
 
 
 def await_ready(run: Running, *, pushes: bool) -> None:
