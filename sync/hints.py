@@ -10,8 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import RowMapping, and_, delete, func, or_, select, text, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import RowMapping, delete, func, or_, select, text, update
 from sqlalchemy.orm import Session
 
 from models.agents import Agent, Calendar
@@ -29,7 +28,24 @@ LIMIT = 500
 Wanted = Collection[tuple[CalendarId, Job]]
 Aim = tuple[Push, CalendarId]
 
-# Rows are locked in one order, so that two deliveries never wait for each other; and who finds nothing to write locks none.
+# Plain SQL, since every push passes here. Rows are locked in one order, so that two deliveries never wait for each other;
+# and who finds nothing to write locks none.
+_CHANNELS = text("""
+    SELECT channels.calendar_id, channels.remote_id,
+        CASE WHEN channels.previous_until > clock_timestamp() THEN channels.previous_id END AS previous_id
+    FROM channels JOIN calendars ON calendars.id = channels.calendar_id
+    WHERE channels.calendar_id = ANY(:calendars) AND channels.remote_id IS NOT NULL AND calendars.provider = :provider
+""")
+_KEEP = text("""
+    INSERT INTO deliveries (provider, key) SELECT :provider, key FROM unnest(CAST(:keys AS text[])) AS new (key)
+    ON CONFLICT DO NOTHING RETURNING key
+""")
+_CURSORS = text("""
+    INSERT INTO cursors (calendar_id, job)
+    SELECT calendar_id, job FROM unnest(CAST(:calendars AS int[]), CAST(:jobs AS text[])) AS wanted (calendar_id, job)
+    WHERE NOT EXISTS (SELECT FROM cursors WHERE (cursors.calendar_id, cursors.job) = (wanted.calendar_id, wanted.job))
+    ON CONFLICT DO NOTHING
+""")
 _HINT = text("""
     WITH due AS (
         SELECT cursors.calendar_id, cursors.job FROM cursors
@@ -89,7 +105,7 @@ def take(sessions: Sessions, provider: str, pushes: Sequence[Push]) -> Taken:
             return Taken(0)
         _obey(session, new)
         nudges = hint(session, {(calendar_id, job) for push, calendar_id in new for job in push.jobs})
-        session.execute(_HEARD, {"calendars": sorted({calendar_id for _, calendar_id in new})})
+        session.connection().execute(_HEARD, {"calendars": sorted({calendar_id for _, calendar_id in new})})
     return Taken(len(fresh), nudges, renew=any(push.notice in (Notice.REMOVED, Notice.RENEW) for push, _ in new))
 
 
@@ -100,10 +116,11 @@ def hint(session: Session, wanted: Wanted) -> tuple[Nudge, ...]:
     """
     if not wanted:
         return ()
-    calendars, jobs = zip(*((calendar_id, job.value) for calendar_id, job in sorted(wanted)), strict=True)
-    rows = [{"calendar_id": calendar_id, "job": job} for calendar_id, job in zip(calendars, jobs, strict=True)]
-    session.execute(insert(Cursor).values(rows).on_conflict_do_nothing())
-    marked = session.execute(_HINT, {"calendars": list(calendars), "jobs": list(jobs)}).mappings()
+    ordered = sorted(wanted)
+    rows = {"calendars": [calendar_id for calendar_id, _ in ordered], "jobs": [job.value for _, job in ordered]}
+    connection = session.connection()
+    connection.execute(_CURSORS, rows)
+    marked = connection.execute(_HINT, rows).mappings()
     return tuple(_nudge(row) for row in marked if row["awake"])
 
 
@@ -170,14 +187,10 @@ def _aims(session: Session, provider: str, pushes: Sequence[Push]) -> list[Aim]:
 
 
 def _through_channels(session: Session, provider: str, pushes: Sequence[Push]) -> list[Aim]:
-    rows = session.execute(
-        select(Channel.calendar_id, Channel.remote_id, Channel.previous_id)
-        .join(Calendar, and_(Calendar.id == Channel.calendar_id, Calendar.provider == provider))
-        .where(Channel.calendar_id.in_({push.calendar_id for push in pushes}), Channel.remote_id.is_not(None))
-        .add_columns((Channel.previous_until > func.clock_timestamp()).label("overlaps"))
-    )
+    calendars = sorted({push.calendar_id for push in pushes if push.calendar_id is not None})
+    rows = session.connection().execute(_CHANNELS, {"calendars": calendars, "provider": provider})
     # A push that names no channel came through whichever there is.
-    open_ids = {row[0]: {None, row[1], row[2] if row[3] else row[1]} for row in rows}
+    open_ids = {calendar_id: {None, remote_id, previous_id} for calendar_id, remote_id, previous_id in rows}
     return [
         (push, push.calendar_id)
         for push in pushes
@@ -206,9 +219,7 @@ def _by_event(session: Session, provider: str, pushes: Sequence[Push]) -> list[A
 
 def _keep(session: Session, provider: str, keys: Iterable[str]) -> set[str]:
     """Which of the keys were never here before."""
-    rows = [{"provider": provider, "key": key} for key in sorted(keys)]
-    inserting = insert(Delivery).values(rows).on_conflict_do_nothing().returning(Delivery.key)
-    return set(session.scalars(inserting))
+    return set(session.connection().execute(_KEEP, {"provider": provider, "keys": sorted(keys)}).scalars())
 
 
 def _obey(session: Session, new: Sequence[Aim]) -> None:

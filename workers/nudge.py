@@ -36,7 +36,8 @@ def wake(nudges: Iterable[Nudge]) -> int:
     """Send one message for each calendar that a job is to read now; how many were sent."""
     sent = 0
     for one in nudges:
-        shown = f"({one.calendar_id}, {one.about!r})"
+        agent, _, calendar = one.about.partition(" via ")
+        shown = f"({one.calendar_id}, {agent!r}, {calendar!r})"  # as a poll shows it
         try:
             app.send_task(TASKS[one.job], args=[one.calendar_id], argsrepr=shown, expires=HINT_SECONDS)
         except OperationalError as error:

@@ -209,6 +209,8 @@ def _pace(count: int) -> dict[str, Any]:
         "cancel_every": 1.5 * new,
         "update_every": 1.5 * new,
         "resume_every": 4.0,
+        "renew_every": 10.0,
+        "poll_factor": 1.0,  # quiet is when every job has read every calendar
         "job_threads": 6,
         "commit_processes": 2,
     }

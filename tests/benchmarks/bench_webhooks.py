@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import random
@@ -14,8 +15,8 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from http.client import HTTPConnection
 
-import requests
 from rich.console import Console
 from rich.table import Table
 
@@ -26,7 +27,7 @@ from tests.integration.test_webhooks import CALCOM, GOOGLE, OUTLOOK, Stage, serv
 DELIVERIES = int(os.environ.get("WATERTIGHT_DELIVERIES", "10000"))
 RATE = float(os.environ.get("WATERTIGHT_RATE", "200"))
 REPEATED = 0.3
-SENDERS = 24
+SENDERS = 16
 TARGET_P99 = 0.1  # seconds
 
 
@@ -73,17 +74,17 @@ def run(stage: Stage, pushes: Sequence[Post]) -> Figures:
     began = time.monotonic() + 0.5
 
     def send() -> None:
-        with requests.Session() as session:
-            session.trust_env = False
+        connection = HTTPConnection(stage.web.url.removeprefix("http://"), timeout=30)  # cheaper than what it measures
+        with contextlib.closing(connection):
             while (item := waiting.get()) is not None:
                 due, push = item
                 time.sleep(max(0.0, due - time.monotonic()))
                 started = time.monotonic()
-                answer = session.post(
-                    f"{stage.web.url}/webhooks/{push.path}", push.body, headers=push.headers, timeout=30
-                )
+                connection.request("POST", f"/webhooks/{push.path}", push.body, push.headers)
+                answer = connection.getresponse()
+                answer.read()
                 with lock:
-                    figures.statuses[answer.status_code] += 1
+                    figures.statuses[answer.status] += 1
                     figures.seconds.append(time.monotonic() - started)
                     figures.late = max(figures.late, started - due)
 

@@ -17,7 +17,7 @@ from sync.domain import CalendarId, Job
 from tests.integration.commands import typed
 from tests.integration.office import Office, open_office
 from workers import app as celery
-from workers import jobs, nudge
+from workers import jobs
 from workers.new_appointments import sync_calendar
 from workers.upkeep import renew_subscriptions
 
@@ -116,7 +116,7 @@ def test_channels_are_kept_and_shown(office: Office) -> None:
 
 def test_a_lost_hint_is_sent_again_and_its_age_is_the_lag(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[tuple[str, list[int]]] = []
-    monkeypatch.setattr(nudge.app, "send_task", lambda name, *, args, **_: sent.append((name, args)))
+    monkeypatch.setattr(celery.app, "send_task", lambda name, *, args, **_: sent.append((name, args)))
     office.watertight.env |= {"WEBHOOK_KEY": "k" * 32, "PUBLIC_URL": "http://127.0.0.1:1"}
     set_up(office)
     renew_subscriptions.apply()
@@ -130,7 +130,7 @@ def test_a_lost_hint_is_sent_again_and_its_age_is_the_lag(office: Office, monkey
 
 def test_a_run_sends_on_what_was_announced_meanwhile(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[tuple[str, list[int]]] = []
-    monkeypatch.setattr(nudge.app, "send_task", lambda name, *, args, **_: sent.append((name, args)))
+    monkeypatch.setattr(celery.app, "send_task", lambda name, *, args, **_: sent.append((name, args)))
     report = Report(Job.NEW, CalendarId(GOOGLE), about="dana via google mirror", again=True, others=(Job.CANCEL,))
     jobs._pass_on(report)
     assert sent == [("NewAppointmentSync.calendar", [GOOGLE]), ("CancellationSync.calendar", [GOOGLE])]

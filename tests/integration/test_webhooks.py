@@ -265,6 +265,14 @@ def test_fifty_pushes_are_one_message_for_each_job(stage: Stage) -> None:
     assert stage.messages(at_least=4) == sorted(expected)
 
 
+def test_a_message_shows_agent_and_calendar_as_those_of_a_poll_do(stage: Stage) -> None:
+    stage.post(pushing.outlook(OUTLOOK))
+    stage.messages(at_least=1)
+    with redis.Redis.from_url(stage.broker, decode_responses=True) as broker:
+        (message,) = broker.lrange("update", 0, -1)
+    assert json.loads(message)["headers"]["argsrepr"] == f"({OUTLOOK}, 'dana', 'outlook master')"
+
+
 def test_a_calendar_that_is_stopped_or_put_off_is_woken_later(stage: Stage) -> None:
     stage.sql("INSERT INTO cursors (calendar_id, job, not_before) VALUES (1, 'update', now() + interval '1 hour')")
     stage.sql("UPDATE calendars SET stopped_code = 'mass_change' WHERE provider = 'calcom'")
