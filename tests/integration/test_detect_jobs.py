@@ -6,7 +6,7 @@ import math
 import random
 import string
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from sqlalchemy import text
@@ -14,7 +14,6 @@ from sqlalchemy.orm import Session
 
 from models.session import transaction
 from providers.memory import MemoryCalendar
-from sync.changes import Wish
 from sync.detect import Detector, Horizon
 from sync.domain import (
     LONGEST_NAME_BYTES,
@@ -179,7 +178,7 @@ def test_an_event_that_became_unreadable_is_not_gone(world: World) -> None:
 class Sabotaged(Detector):
     """Fails at the last moment before what was read is committed."""
 
-    def _merge(self, session: Session, claim: Any, read: Any) -> list[Wish]:  # noqa: ANN401 - the parent's private values
+    def _merge(self, session: Session, claim: Any, read: Any) -> NoReturn:  # noqa: ANN401 - the parent's private values
         super()._merge(session, claim, read)
         message = "sabotage"
         raise RuntimeError(message)

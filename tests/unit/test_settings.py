@@ -171,7 +171,8 @@ def test_each_host_of_the_emulated_booking_tool_may_have_a_key_of_its_own(tmp_pa
 
 def test_what_the_demo_keeps_of_hubspots_archive_is_read_anew_by_every_run_of_the_job(tmp_path: Path) -> None:
     """Else a deletion could hide until after the verdict: it was found so, in one demo of a dozen."""
-    demo = with_emulators(Settings(state_dir=tmp_path, **PERIODS), {"hubspot": "http://127.0.0.1:1"})
+    settings = Settings(state_dir=tmp_path).model_copy(update=PERIODS)
+    demo = with_emulators(settings, {"hubspot": "http://127.0.0.1:1"})
     reading = demo.reading_credentials().hubspot
     assert reading is not None
     assert reading.archive_seconds < demo.cancel_every / 2
