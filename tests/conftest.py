@@ -21,19 +21,18 @@ from workers.embedded import EmbeddedPostgres
 _numbers = itertools.count(1)
 
 
-class OneStack(LoadScopeScheduling):  # type: ignore[misc]
-    """All of tests/e2e on one worker, which starts one stack for them, and all of tests/browser; every other test wherever
-    there is room.
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+    """A file's tests on one worker, which starts the servers of its module once; and all of tests/e2e on one, with one stack.
 
     The marker ``xdist_group`` would say the same, but xdist 3.8.0 does not get it through to pytest 9.2.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return next((folder for folder in ("tests/e2e/", "tests/browser/") if nodeid.startswith(folder)), nodeid)
+        return "tests/e2e/" if nodeid.startswith("tests/e2e/") else nodeid.partition("::")[0]
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneStack:
-    return OneStack(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")
