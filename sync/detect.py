@@ -150,16 +150,9 @@ class Detector:
     def _claim(self, job: Job, calendar_id: CalendarId) -> Claim | Report:
         with transaction(self._sessions) as session:
             claim = self._look(session, job, calendar_id)
-            stopped = session.scalar(select(Calendar.stopped_code).where(Calendar.id == calendar_id))
-            if stopped:
+            if stopped := session.get_one(Calendar, calendar_id).stopped_code:
                 return Report(job, calendar_id, skipped=f"stopped by {stopped}")
-            session.execute(insert(Cursor).values(calendar_id=calendar_id, job=job.value).on_conflict_do_nothing())
-            row = session.scalars(
-                select(Cursor)
-                .where(Cursor.calendar_id == calendar_id, Cursor.job == job.value)
-                .with_for_update()
-                .execution_options(populate_existing=True)
-            ).one()
+            row = _lock_cursor(session, job, calendar_id)
             if row.leased_until is not None and row.leased_until > claim.now:
                 return Report(job, calendar_id, skipped="the run before still works")
             row.lease += 1
@@ -206,7 +199,9 @@ class Detector:
         return Report(claim.job, claim.ref.id, None, *numbers, wishes, proposals, about, again, merged.others)
 
     def _merge(self, session: Session, claim: Claim, read: Read) -> _Merged:
-        """Store the newest states and the unreadable records."""
+        """Store the newest states and the unreadable records. Most reads find nothing, and are done with at once."""
+        if not (read.full or read.changes or read.unparsed):
+            return _Merged([], 0, ())
         lock_calendar(session, claim.ref.id)
         quarantine(session, claim.ref.id, read.unparsed)
         rows = {row.remote_id: row for row in list_sightings(session, claim.ref.id, read.changes)}
@@ -228,6 +223,21 @@ class Detector:
         fresh = [seen for seen in batch if claim.hinted_at is not None and seen.remote_id in news]
         others = tuple(job for job in Job if job is not claim.job and plan(job, fresh))
         return _Merged(plan(claim.job, batch), len(news), others)
+
+
+def _lock_cursor(session: Session, job: Job, calendar_id: CalendarId) -> Cursor:
+    """This job's cursor, made at its first run."""
+    query = (
+        select(Cursor)
+        .where(Cursor.calendar_id == calendar_id, Cursor.job == job.value)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    found = session.scalars(query).one_or_none()
+    if found is None:
+        session.execute(insert(Cursor).values(calendar_id=calendar_id, job=job.value).on_conflict_do_nothing())
+        found = session.scalars(query).one()
+    return found
 
 
 def _unshown(session: Session, claim: Claim, read: Read) -> list[Sighting]:

@@ -86,6 +86,8 @@ class _Certainty:
 
     def of(self, found: ChangeSet, *, window: Interval) -> Changes:
         changes = last_of_each(found.changes)
+        if not changes and not found.full:
+            return changes
         with transaction(self.sessions) as session:
             rows = list_sightings(session, self.claim.ref.id, None if found.full else changes)
             stored = [seen_of(row) for row in rows]

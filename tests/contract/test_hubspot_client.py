@@ -695,6 +695,9 @@ def test_a_restart_remembers(hubspot: World, server: Stage, tmp_path: Path) -> N
     assert gone in ids(read(after, since(60), job=Job.CANCEL))
     assert int(after.human_creates()) > int(given)
     assert hubspot.calls() == {}
+    for world in (before, after):
+        assert world.emulator.store._journal is not None
+        world.emulator.store._journal.close()
 
 
 def test_a_draft_with_a_description_writes_it(hubspot: World) -> None:

@@ -262,7 +262,8 @@ def run_woken(world: World, taken: Taken) -> None:
         report = world.detect(waiting.pop(), MIRROR)
         waiting += [report.job] * report.again
         waiting += report.others
-    world.work()
+    if taken.nudges:
+        world.work()
 
 
 def sightings(world: World) -> list[object]:
