@@ -14,7 +14,7 @@ from models.session import Sessions, make_engine, make_sessions
 from tests.property.stage import Stage, prepare
 from workers.embedded import EmbeddedPostgres
 
-for name, examples, steps in (("dev", 6, 40), ("ci", 6, 40), ("nightly", 40, 60)):
+for name, examples, steps in (("dev", 6, 40), ("ci", 12, 40), ("nightly", 40, 60)):
     settings.register_profile(
         f"watertight-{name}",
         max_examples=examples,
