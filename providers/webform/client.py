@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from providers.received import Received
 from providers.webform.mapping import SLUG, FormMapping, Secret, Signature, Timestamp, Token, read_mapping
 from sync.errors import Malformed
 
@@ -25,17 +26,6 @@ _SECONDS: Final = re.compile(r"\d{1,15}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
-    """One request as it came. ``url`` is the address that the form tool was given; ``headers`` ignore case."""
-
-    headers: Mapping[str, str]
-    query: Mapping[str, str]
-    body: bytes
-    url: str
-    method: str = "POST"
-
-
-@dataclass(frozen=True, slots=True)
 class Form:
     """A connected form."""
 
@@ -43,7 +33,7 @@ class Form:
     mapping: FormMapping
     secret: bytes = field(default=b"", repr=False)
 
-    def objection(self, delivery: Delivery, *, now: datetime) -> str | None:
+    def objection(self, delivery: Received, *, now: datetime) -> str | None:
         """Why the delivery is not believed, in one word for logs; None if it is. Nobody else is told which."""
         if self.mapping.signature is not None:
             return _unsigned(self.mapping.signature, self.secret, delivery, now=now)
@@ -102,7 +92,7 @@ def _secret(where: Secret, place: str, *, secrets: Path, env: Mapping[str, str])
     return secret.encode()
 
 
-def _unsigned(signature: Signature, secret: bytes, delivery: Delivery, *, now: datetime) -> str | None:
+def _unsigned(signature: Signature, secret: bytes, delivery: Received, *, now: datetime) -> str | None:
     given = delivery.headers.get(signature.header)
     if not given:
         return "no_signature"
@@ -118,7 +108,7 @@ def _unsigned(signature: Signature, secret: bytes, delivery: Delivery, *, now: d
     return None
 
 
-def _signature(signature: Signature, secret: bytes, delivery: Delivery, *, stamp: str) -> str:
+def _signature(signature: Signature, secret: bytes, delivery: Received, *, stamp: str) -> str:
     words = {"method": delivery.method, "url": delivery.url, "timestamp": stamp}
     before, after = (part.format(**words).encode() for part in signature.signed.split("{body}", maxsplit=1))
     digest = hmac.new(secret, before + delivery.body + after, hashlib.sha256).digest()
@@ -132,7 +122,7 @@ def _stale(timestamp: Timestamp, stamp: str, *, now: datetime) -> bool:
     return abs(now.timestamp() - seconds) > timestamp.window_seconds
 
 
-def _unknown(token: Token, secret: bytes, delivery: Delivery) -> str | None:
+def _unknown(token: Token, secret: bytes, delivery: Received) -> str | None:
     given = delivery.headers.get(token.header) if token.header else delivery.query.get(token.query or "")
     if not given:
         return "no_token"

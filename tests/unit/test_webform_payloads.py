@@ -14,8 +14,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from providers.received import Received
 from providers.webform.bodies import read_body
-from providers.webform.client import Delivery, load_form, load_forms
+from providers.webform.client import load_form, load_forms
 from providers.webform.mapping import FormMapping, read_mapping
 from providers.webform.payloads import Submission, parse_submission
 from sync.domain import Attendee, Interval
@@ -374,7 +375,7 @@ def test_a_secret_may_be_in_a_file(tmp_path: Path) -> None:
     form = load_form(tmp_path / "plain.yaml", secrets=tmp_path, env={})
     assert "0123456789abcdef" not in repr(form)
     for told, objection in (("0123456789abcdef", None), ("0123456789abcdeg", "wrong_token"), ("", "no_token")):
-        delivery = Delivery(headers={"X-Token": told}, query={}, body=b"", url="")
+        delivery = Received(headers={"X-Token": told}, query={}, body=b"", url="")
         assert form.objection(delivery, now=HALF_PAST_TWO) == objection
     (tmp_path / "form_secret").unlink()
     with pytest.raises(Malformed, match=r"token\.secret_file"):

@@ -20,8 +20,9 @@ from starlette.exceptions import HTTPException
 
 from models.decisions import DecisionRecord
 from models.session import transaction
+from providers.received import Received
 from providers.webform.bodies import CONTENT_TYPES, is_welcome, read_body
-from providers.webform.client import Delivery, Form, Forms, load_forms
+from providers.webform.client import Form, Forms, load_forms
 from providers.webform.payloads import Submission, parse_submission
 from sync import intake
 from sync.errors import Malformed, NotFound
@@ -101,8 +102,8 @@ def _content_type(request: Request) -> str:
     return request.headers.get("content-type", "")
 
 
-def _delivery(request: Request, body: bytes) -> Delivery:
-    return Delivery(headers=request.headers, query=request.query_params, body=body, url=called_url(request))
+def _delivery(request: Request, body: bytes) -> Received:
+    return Received(headers=request.headers, query=request.query_params, body=body, url=called_url(request))
 
 
 def _take(form: Form, content_type: str, body: bytes) -> intake.Received:
