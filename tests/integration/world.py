@@ -169,10 +169,10 @@ class World:
         raise AssertionError(message)
 
     def hurry(self) -> None:
-        """Let every wait be over."""
+        """Let every wait be over, and all of them at one moment: the first to ask then goes first, wherever its row lies."""
         with transaction(self.commit_sessions) as session:
-            session.execute(text("UPDATE writes SET not_before = clock_timestamp() WHERE state = 'due'"))
-            session.execute(text("UPDATE proposals SET not_before = clock_timestamp() WHERE state = 'pending'"))
+            session.execute(text("UPDATE writes SET not_before = now() WHERE state = 'due'"))
+            session.execute(text("UPDATE proposals SET not_before = now() WHERE state = 'pending'"))
 
     def expire_leases(self) -> None:
         with transaction(self.commit_sessions) as session:
