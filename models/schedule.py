@@ -11,7 +11,10 @@ from models.base import Base
 
 
 class BeatJob(Base):
-    """One beat entry. ``next_slot`` is anchored to multiples of the period; a beat fires it by compare-and-set."""
+    """One beat entry. ``next_slot`` is anchored to multiples of the period; a beat fires it by compare-and-set.
+
+    ``ran_at`` is when a worker last ended a run of it: a slot that was fired need not have been heard.
+    """
 
     __tablename__ = "beat_jobs"
     __table_args__ = (
@@ -26,6 +29,7 @@ class BeatJob(Base):
     enabled: Mapped[bool] = mapped_column(default=True, server_default="true")
     next_slot: Mapped[datetime]
     last_slot: Mapped[datetime | None]
+    ran_at: Mapped[datetime | None]
     changed_by: Mapped[str] = mapped_column(default="defaults", server_default="defaults")
 
 

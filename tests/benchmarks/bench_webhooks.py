@@ -5,17 +5,16 @@
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 import os
-import queue
 import random
+import re
 import statistics
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from http.client import HTTPConnection
+from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.table import Table
@@ -58,7 +57,7 @@ def test_counts_in_are_effects_out(served: Stage) -> None:  # noqa: F811 - the f
     served.forget()
     pushes = list(deliveries())
     unique = len({id(push) for push in pushes})
-    figures = run(served, pushes)
+    figures = asyncio.run(run(served, pushes))
     ((kept,),) = served.sql("SELECT count(*) FROM deliveries")
     report(figures, kept=kept, unique=unique, messages=len(served.messages()))
     assert figures.statuses.keys() == {200, 202}
@@ -68,35 +67,34 @@ def test_counts_in_are_effects_out(served: Stage) -> None:  # noqa: F811 - the f
     )
 
 
-def run(stage: Stage, pushes: Sequence[Post]) -> Figures:
-    waiting: queue.Queue[tuple[float, Post] | None] = queue.Queue()
-    figures, lock = Figures(), threading.Lock()
-    began = time.monotonic() + 0.5
+async def run(stage: Stage, pushes: Sequence[Post]) -> Figures:
+    """Each push at its time, over a few connections that stay, written as bytes: cheaper than what is measured."""
+    address = urlsplit(stage.web.url)
+    figures, began = Figures(), time.monotonic() + 0.5
+    waiting = iter([(began + number / RATE, _request(address.netloc, push)) for number, push in enumerate(pushes)])
 
-    def send() -> None:
-        connection = HTTPConnection(stage.web.url.removeprefix("http://"), timeout=30)  # cheaper than what it measures
-        with contextlib.closing(connection):
-            while (item := waiting.get()) is not None:
-                due, push = item
-                time.sleep(max(0.0, due - time.monotonic()))
-                started = time.monotonic()
-                connection.request("POST", f"/webhooks/{push.path}", push.body, push.headers)
-                answer = connection.getresponse()
-                answer.read()
-                with lock:
-                    figures.statuses[answer.status] += 1
-                    figures.seconds.append(time.monotonic() - started)
-                    figures.late = max(figures.late, started - due)
+    async def send() -> None:
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        for due, request in waiting:  # whoever is free takes the next
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            started = time.monotonic()
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"(?i)content-length: (\d+)", head)
+            await reader.readexactly(int(length[1]) if length else 0)
+            figures.statuses[int(head.split(b" ", 2)[1])] += 1
+            figures.seconds.append(time.monotonic() - started)
+            figures.late = max(figures.late, started - due)
+        writer.close()
 
-    threads = [threading.Thread(target=send) for _ in range(SENDERS)]
-    for number, push in enumerate(pushes):
-        waiting.put((began + number / RATE, push))
-    for thread in threads:
-        waiting.put(None)
-        thread.start()
-    for thread in threads:
-        thread.join()
+    await asyncio.gather(*(send() for _ in range(SENDERS)))
     return figures
+
+
+def _request(host: str, push: Post) -> bytes:
+    headers = {"Host": host, **push.headers, "Content-Length": str(len(push.body))}
+    lines = [f"POST /webhooks/{push.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+    return "\r\n".join(lines).encode() + push.body
 
 
 def report(figures: Figures, *, kept: int, unique: int, messages: int) -> None:

@@ -17,6 +17,7 @@ from sync.domain import Interval
 from workers.app import settings
 from workers.web import pages, rendering, visits
 from workers.web.bodies import Instant
+from workers.web.outcome import find, outcome
 from workers.web.visitors import admit, kept, read_json
 from workers.web.visits import Answer, Offer
 from workers.web.wishes import AGENT, SECRET, BookingWish, HoldWish
@@ -54,7 +55,7 @@ async def hold(agent: Agent, request: Request, visitor: Visitor) -> Response:
     received = await run_in_threadpool(visits.ask_hold, agent, wanted, version=wish.version, key=wish.key)
     if received is None or received.hold is None:
         return _said(await run_in_threadpool(visits.refused, agent, wanted))
-    record = await visits.await_decision(received.id, seconds=HOLD_WAIT_SECONDS)
+    record = await visits.decided(request, agent, received, seconds=HOLD_WAIT_SECONDS)
     answer = await run_in_threadpool(visits.tell_hold, agent, received.hold, record)
     if answer.hold is not None:
         kept.keep(visitor, answer.hold, settings().booking_hold_seconds)
@@ -62,17 +63,16 @@ async def hold(agent: Agent, request: Request, visitor: Visitor) -> Response:
 
 
 @router.get("/book/{agent}/holds/{secret}")
-async def hold_now(agent: Agent, secret: Hold) -> Response:
+def hold_now(agent: Agent, secret: Hold) -> Response:
     """What became of a hold that was being checked."""
-    asked = await run_in_threadpool(visits.get_hold, agent, secret)
-    record = await visits.await_decision(asked.proposal_id, seconds=0)
-    return _said(await run_in_threadpool(visits.tell_hold, agent, secret, record), HTTPStatus.OK)
+    record = find(visits.get_hold(agent, secret).proposal_id)
+    return _said(visits.tell_hold(agent, secret, record), HTTPStatus.OK)
 
 
 @router.delete("/book/{agent}/holds/{secret}", status_code=HTTPStatus.NO_CONTENT)
-def give_back(agent: Agent, secret: Hold, _: Visitor) -> None:
+async def give_back(agent: Agent, secret: Hold, request: Request, _: Visitor) -> None:
     """The visitor wants another time, or left."""
-    visits.give_back(agent, secret)
+    await visits.decided(request, agent, await run_in_threadpool(visits.give_back, agent, secret), seconds=0)
     kept.forget(secret)
 
 
@@ -82,31 +82,28 @@ async def book(agent: Agent, request: Request, _: Visitor) -> Response:
     wish = await read_json(request, BookingWish)
     wanted = wish.interval()
     held = await run_in_threadpool(visits.get_hold, agent, wish.hold)
-    waited = await visits.await_decision(held.proposal_id, seconds=BOOKING_WAIT_SECONDS)
+    waited = await outcome(request, held.proposal_id, wait=BOOKING_WAIT_SECONDS)
     if waited.state not in FINAL_STATES:  # its own hold would stand in its way
         return _said(Answer(state="checking", reason="hold"))
     asked = await run_in_threadpool(visits.ask_booking, agent, wanted, wish.guest(), secret=wish.hold)
     if asked is None:
         return _said(await run_in_threadpool(visits.refused, agent, wanted))
-    record = await visits.await_decision(asked, seconds=BOOKING_WAIT_SECONDS)
+    record = await visits.decided(request, agent, asked, seconds=BOOKING_WAIT_SECONDS)
     kept.forget(wish.hold)
     return _said(await run_in_threadpool(visits.tell_booking, agent, record))
 
 
 @router.get("/book/{agent}/bookings/{secret}")
-async def booking_now(agent: Agent, secret: Hold) -> Response:
+def booking_now(agent: Agent, secret: Hold) -> Response:
     """What became of a booking that was being checked."""
-    asked = await run_in_threadpool(visits.get_booking, agent, secret)
-    record = await visits.await_decision(asked, seconds=0)
-    return _said(await run_in_threadpool(visits.tell_booking, agent, record), HTTPStatus.OK)
+    record = find(visits.get_booking(agent, secret))
+    return _said(visits.tell_booking(agent, record), HTTPStatus.OK)
 
 
 @router.get("/book/{agent}/bookings/{secret}/meeting.ics")
-async def meeting(agent: Agent, secret: Hold) -> Response:
+def meeting(agent: Agent, secret: Hold) -> Response:
     """The booking for the visitor's own calendar; not found until it is certain."""
-    asked = await run_in_threadpool(visits.get_booking, agent, secret)
-    record = await visits.await_decision(asked, seconds=0)
-    content = await run_in_threadpool(visits.dump_meeting, agent, record)
+    content = visits.dump_meeting(agent, find(visits.get_booking(agent, secret)))
     headers = {"Cache-Control": "no-store", "Content-Disposition": 'attachment; filename="meeting.ics"'}
     return Response(content, media_type="text/calendar", headers=headers)
 

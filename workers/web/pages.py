@@ -23,9 +23,11 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 
 from sync.availability import Availability
-from sync.domain import Interval
+from sync.domain import Interval, ProposalId
 from sync.errors import Malformed, NotFound
+from sync.intake import Received
 from workers.web import visits
+from workers.web.outcome import find
 from workers.web.rendering import render
 from workers.web.visitors import admit, read_body
 from workers.web.visits import Answer, Offer
@@ -84,25 +86,22 @@ async def submit(agent: str, request: Request, _: Annotated[str, Depends(admit)]
     except NotFound:
         return _nobody()
     if asked is None:
-        return await run_in_threadpool(
-            _told, agent, visits.refused(agent, wish.interval()), wish.interval(), wish.visit
-        )
-    await visits.await_decision(asked, seconds=FORM_WAIT_SECONDS)
+        return await run_in_threadpool(_refused, agent, wish)
+    await visits.decided(request, agent, asked, seconds=FORM_WAIT_SECONDS)
     return RedirectResponse(f"/book/{agent}/form/{wish.visit}", HTTPStatus.SEE_OTHER)
 
 
 @router.get("/{agent}/form/{visit}")
-async def result(agent: str, visit: str) -> Response:
+def result(agent: str, visit: str) -> Response:
     """What became of a booking that was sent by the form."""
     try:
         if re.fullmatch(SECRET, visit) is None:
             return _nobody()
-        asked = await run_in_threadpool(visits.get_booking, _named(agent), visit)
-        record = await visits.await_decision(asked, seconds=0)
-        answer = await run_in_threadpool(visits.tell_booking, agent, record)
+        record = find(visits.get_booking(_named(agent), visit))
+        answer = visits.tell_booking(agent, record)
     except NotFound:
         return _nobody()
-    return await run_in_threadpool(_told, agent, answer, visits.interval_of(record), visit)
+    return _told(agent, answer, visits.interval_of(record), visit)
 
 
 def _named(agent: str) -> str:
@@ -112,13 +111,17 @@ def _named(agent: str) -> str:
     return agent
 
 
-def _ask(agent: str, wish: FormWish) -> int | None:
+def _ask(agent: str, wish: FormWish) -> Received | None:
     """Once for a visit, whatever is typed when it is sent again."""
     agent = _named(agent)
     try:
-        return visits.get_booking(agent, wish.visit)
+        return Received(ProposalId(visits.get_booking(agent, wish.visit)), created=False)
     except NotFound:
         return visits.ask_booking(agent, wish.interval(), wish.guest(), secret=wish.visit, version=wish.version)
+
+
+def _refused(agent: str, wish: FormWish) -> Response:
+    return _told(agent, visits.refused(agent, wish.interval()), wish.interval(), wish.visit)
 
 
 def _first(day: str) -> datetime:

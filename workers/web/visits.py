@@ -6,18 +6,16 @@ at all: strangers may wish for nothing else.
 
 from __future__ import annotations
 
-import asyncio
 import re
-import threading
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
+from fastapi import Request
 from pydantic import BaseModel, PlainSerializer
 
+from models.decisions import DecisionRecord
 from models.proposals import FINAL_STATES
-from models.queries import ProposalRecord, find_proposal
 from models.session import transaction
 from models.visits import HoldRecord, find_hold, find_newest_read, find_request
 from sync import intake
@@ -25,15 +23,13 @@ from sync.availability import LONGEST_WINDOW, Availability, Opening, find_altern
 from sync.domain import Attendee, Interval, Kind, Reason
 from sync.errors import NotFound
 from workers.app import runtime, settings
-from workers.nudge import nudge
+from workers.web.nudges import nudge_soon
+from workers.web.outcome import outcome
 
 ORIGIN = "page"
 NOT_OFFERED = "not_offered"
-MOST_NUDGES = 64  # at once
 OLD_AFTER_PERIODS = 8  # of the fastest job: beside pushes it reads at a fifth of its pace, and a run may fail
 OLD_AFTER_SECONDS = 300.0  # at least
-
-_nudging = threading.BoundedSemaphore(MOST_NUDGES)
 
 State = Literal["held", "booked", "refused", "checking", "expired"]
 Zulu = Annotated[datetime, PlainSerializer(lambda moment: f"{moment:%Y-%m-%dT%H:%M:%SZ}", return_type=str)]
@@ -94,15 +90,11 @@ def is_offered(agent: str, wanted: Interval) -> bool:
     return any(opening.interval == wanted for opening in look(agent, wanted).openings)
 
 
-async def await_decision(proposal_id: int, *, seconds: float) -> ProposalRecord:
-    """The proposal when it is decided, or as it stands after ``seconds``. No thread waits meanwhile."""
-    deadline, pause = time.monotonic() + seconds, 0.02
-    while True:
-        record = await asyncio.to_thread(_find, proposal_id)
-        if record.state in FINAL_STATES or time.monotonic() >= deadline:
-            return record
-        await asyncio.sleep(pause)
-        pause = min(pause * 1.5, 0.2)
+async def decided(request: Request, agent: str, asked: intake.Received, *, seconds: float) -> DecisionRecord:
+    """Wake the commit task for what is new; the proposal when it is decided, or as it stands after ``seconds``."""
+    if asked.created:
+        nudge_soon(request, asked.id, about=f"{agent} via {ORIGIN}")
+    return await outcome(request, asked.id, wait=seconds)
 
 
 def ask_hold(agent: str, wanted: Interval, *, version: int | None, key: str) -> intake.Received | None:
@@ -124,11 +116,13 @@ def ask_hold(agent: str, wanted: Interval, *, version: int | None, key: str) -> 
         slot_version=version,
         hold_seconds=settings().booking_hold_seconds,
     )
-    return _send(request)
+    return intake.receive(runtime().sessions, request)
 
 
-def ask_booking(agent: str, wanted: Interval, guest: Guest, *, secret: str, version: int | None = None) -> int | None:
-    """Ask for the time to be booked; the proposal, or None if it is neither offered nor kept for this visitor.
+def ask_booking(
+    agent: str, wanted: Interval, guest: Guest, *, secret: str, version: int | None = None
+) -> intake.Received | None:
+    """Ask for the time to be booked; None if it is neither offered nor kept for this visitor.
 
     However often it is asked with one secret, that of a hold or a form's own, it is one booking.
 
@@ -152,17 +146,18 @@ def ask_booking(agent: str, wanted: Interval, guest: Guest, *, secret: str, vers
         slot_version=version,
         hold=secret,
     )
-    return _send(request).id
+    return intake.receive(runtime().sessions, request)
 
 
-def give_back(agent: str, secret: str) -> None:
-    """End a hold before its time.
+def give_back(agent: str, secret: str) -> intake.Received:
+    """Ask for a hold to end before its time.
 
     Raises:
         NotFound: no such hold of this agent.
     """
     get_hold(agent, secret)
-    _send(intake.Request(key=f"release:{secret}", kind=Kind.CANCEL, hold=secret, origin=ORIGIN))
+    request = intake.Request(key=f"release:{secret}", kind=Kind.CANCEL, hold=secret, origin=ORIGIN)
+    return intake.receive(runtime().sessions, request)
 
 
 def get_hold(agent: str, secret: str) -> HoldRecord:
@@ -190,37 +185,39 @@ def get_booking(agent: str, secret: str) -> int:
     return found
 
 
-def tell_hold(agent: str, secret: str, record: ProposalRecord) -> Answer:
+def tell_hold(agent: str, secret: str, record: DecisionRecord) -> Answer:
     """What became of the hold."""
     if record.state not in FINAL_STATES:
         return Answer(state="checking", hold=secret)
-    if not record.accepted:
+    if record.state == "refused":
         return refused(agent, interval_of(record), reason=record.reason)
     seconds = get_hold(agent, secret).seconds_left
     return Answer(state="held" if seconds else "expired", hold=secret, seconds=seconds)
 
 
-def tell_booking(agent: str, record: ProposalRecord) -> Answer:
+def tell_booking(agent: str, record: DecisionRecord) -> Answer:
     """What became of the booking."""
     if record.state not in FINAL_STATES:
         return Answer(state="checking")
-    return Answer(state="booked") if record.accepted else refused(agent, interval_of(record), reason=record.reason)
+    if record.state == "refused":
+        return refused(agent, interval_of(record), reason=record.reason)
+    return Answer(state="booked")
 
 
 def refused(agent: str, wanted: Interval, *, reason: str | None = NOT_OFFERED) -> Answer:
     """No, with what is free now instead: never the same time, which the picture may still show as free, unless that is so."""
-    near = find_alternatives(runtime().sessions, agent, wanted)
-    free = [one for one in near if reason == Reason.STALE or not one.interval.overlaps(wanted)]
+    avoid = () if reason == Reason.STALE else (wanted,)
+    free = find_alternatives(runtime().sessions, agent, wanted, avoid=avoid)
     return Answer(state="refused", reason=reason, alternatives=[Offer.of(one) for one in free])
 
 
-def dump_meeting(agent: str, record: ProposalRecord) -> str:
+def dump_meeting(agent: str, record: DecisionRecord) -> str:
     """A certain booking as iCalendar, in UTC.
 
     Raises:
         NotFound: it is not certain.
     """
-    if not record.accepted:
+    if record.state != "settled":
         raise NotFound("no such booking")
     wanted, now = interval_of(record), datetime.now(UTC)
     name = find_openings(runtime().sessions, agent, wanted).name
@@ -232,7 +229,7 @@ def dump_meeting(agent: str, record: ProposalRecord) -> str:
     return "\r\n".join(lines)
 
 
-def interval_of(record: ProposalRecord) -> Interval:
+def interval_of(record: DecisionRecord) -> Interval:
     if record.starts_at is None or record.ends_at is None:
         raise NotFound("no such booking")
     return Interval(record.starts_at, record.ends_at)
@@ -249,27 +246,3 @@ def _is_kept(agent: str, wanted: Interval, secret: str) -> bool:
 def _asked(agent: str, key: str) -> int | None:
     with transaction(runtime().sessions) as session:
         return find_request(session, agent, key)
-
-
-def _send(request: intake.Request) -> intake.Received:
-    received = intake.receive(runtime().sessions, request)
-    if received.created and _nudging.acquire(blocking=False):
-        told = (f"proposal:{received.id}", f"{request.agent or 'release'} via {ORIGIN}")
-        threading.Thread(target=_nudge, args=told, daemon=True).start()
-    return received
-
-
-def _nudge(reference: str, about: str) -> None:
-    """Beside the answer: while the broker is away this takes seconds. What is not nudged, ResumeCommits finds."""
-    try:
-        nudge([reference], about=about)
-    finally:
-        _nudging.release()
-
-
-def _find(proposal_id: int) -> ProposalRecord:
-    with transaction(runtime().sessions) as session:
-        record = find_proposal(session, proposal_id)
-    if record is None:
-        raise NotFound(f"no proposal {proposal_id}")
-    return record
