@@ -83,6 +83,14 @@ class Nudge:
 
 
 @dataclass(frozen=True, slots=True)
+class Received:
+    """A delivery of one vendor: what it tells."""
+
+    provider: str
+    pushes: tuple[Push, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Taken:
     """What became of a delivery: how many of its pushes are new, who is to look, and whether a channel needs care."""
 
@@ -91,22 +99,49 @@ class Taken:
     renew: bool = False
 
 
-def take(sessions: Sessions, provider: str, pushes: Sequence[Push]) -> Taken:
-    """Keep what is new, and hint.
+def take_all(sessions: Sessions, received: Sequence[Received]) -> list[Taken | NotFound]:
+    """Keep what is new in one transaction, and hint. The first delivery with something new names everybody to wake.
 
-    Raises:
-        NotFound: not one of them came through a channel of ours; nothing is kept.
+    NotFound is for one of which nothing came through a channel of ours; nothing of it is kept.
     """
     with transaction(sessions) as session:
-        aims = _aims(session, provider, pushes)
-        fresh = _keep(session, provider, {push.key for push, _ in aims})
-        new = [(push, calendar_id) for push, calendar_id in aims if push.key in fresh]
-        if not new:
-            return Taken(0)
-        _obey(session, new)
-        nudges = hint(session, {(calendar_id, job) for push, calendar_id in new for job in push.jobs})
-        session.connection().execute(_HEARD, {"calendars": sorted({calendar_id for _, calendar_id in new})})
-    return Taken(len(fresh), nudges, renew=any(push.notice in (Notice.REMOVED, Notice.RENEW) for push, _ in new))
+        aims = [_aims(session, one.provider, one.pushes) for one in received]
+        fresh = {provider: _keep(session, provider, keys) for provider, keys in _keys(received, aims).items()}
+        new = [_claim(fresh[one.provider], found) for one, found in zip(received, aims, strict=True)]
+        every = [aim for found in new for aim in found]
+        nudges = _spread(session, every) if every else ()
+    told: list[Taken | NotFound] = []
+    for found, claimed in zip(aims, new, strict=True):
+        if not found:
+            told.append(NotFound("no such channel"))
+            continue
+        renew = any(push.notice in (Notice.REMOVED, Notice.RENEW) for push, _ in claimed)
+        told.append(Taken(len({push.key for push, _ in claimed}), nudges if claimed else (), renew))
+        nudges = () if claimed else nudges
+    return told
+
+
+def _keys(received: Sequence[Received], aims: Sequence[Sequence[Aim]]) -> dict[str, set[str]]:
+    """What they are about, by provider."""
+    keys: dict[str, set[str]] = {}
+    for one, found in zip(received, aims, strict=True):
+        keys.setdefault(one.provider, set()).update(push.key for push, _ in found)
+    return keys
+
+
+def _claim(fresh: set[str], found: Sequence[Aim]) -> list[Aim]:
+    """What is new in a delivery: of two with the same push only the first has it."""
+    new = [(push, calendar_id) for push, calendar_id in found if push.key in fresh]
+    fresh -= {push.key for push, _ in new}
+    return new
+
+
+def _spread(session: Session, new: Sequence[Aim]) -> tuple[Nudge, ...]:
+    """Obey what is said about channels, and mark what is to be read."""
+    _obey(session, new)
+    nudges = hint(session, {(calendar_id, job) for push, calendar_id in new for job in push.jobs})
+    session.connection().execute(_HEARD, {"calendars": sorted({calendar_id for _, calendar_id in new})})
+    return nudges
 
 
 def hint(session: Session, wanted: Wanted) -> tuple[Nudge, ...]:
@@ -180,10 +215,7 @@ def _aims(session: Session, provider: str, pushes: Sequence[Push]) -> list[Aim]:
     named = [push for push in pushes if push.calendar_id is not None]
     found = _through_channels(session, provider, named) if named else []
     unnamed = [push for push in pushes if push.calendar_id is None]
-    found += _by_event(session, provider, unnamed) if unnamed else []
-    if not found:
-        raise NotFound("no such channel")
-    return found
+    return found + (_by_event(session, provider, unnamed) if unnamed else [])
 
 
 def _through_channels(session: Session, provider: str, pushes: Sequence[Push]) -> list[Aim]:
@@ -217,8 +249,10 @@ def _by_event(session: Session, provider: str, pushes: Sequence[Push]) -> list[A
     return aims
 
 
-def _keep(session: Session, provider: str, keys: Iterable[str]) -> set[str]:
+def _keep(session: Session, provider: str, keys: Collection[str]) -> set[str]:
     """Which of the keys were never here before."""
+    if not keys:
+        return set()
     return set(session.connection().execute(_KEEP, {"provider": provider, "keys": sorted(keys)}).scalars())
 
 

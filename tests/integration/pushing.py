@@ -8,11 +8,14 @@ import hmac
 import itertools
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from models.session import Sessions
 from sync.domain import CalendarId
-from sync.pushes import Secrets
+from sync.hints import Received, Taken, take_all
+from sync.pushes import Push, Secrets
 
 KEY = "a-key-of-at-least-thirty-two-characters"
 APP_SECRET = "the-secret-of-the-app"
@@ -77,3 +80,11 @@ def calcom(calendar: int, *, trigger: str = "BOOKING_CREATED", signature: str | 
     mac = hmac.new(SECRETS.of("calcom", CalendarId(calendar)).encode(), body, hashlib.sha256).hexdigest()
     headers = {"X-Cal-Signature-256": mac if signature is None else signature, "Content-Type": JSON}
     return Post(f"calcom?calendar={calendar}", body, headers)
+
+
+def take(sessions: Sessions, provider: str, pushes: Sequence[Push]) -> Taken:
+    """What becomes of one delivery alone; raises what it is answered with."""
+    (answer,) = take_all(sessions, [Received(provider, tuple(pushes))])
+    if isinstance(answer, Taken):
+        return answer
+    raise answer

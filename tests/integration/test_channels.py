@@ -14,8 +14,8 @@ from providers.memory import MemoryCalendar
 from sync.channels import Action, Channels, Door, Held, Kept, decide_action
 from sync.domain import CalendarRef, Subscription
 from sync.errors import CredentialRevoked, NotFound, ProviderUnavailable, RateLimited
-from sync.hints import take
 from sync.pushes import Notice, Push
+from tests.integration.pushing import take
 from tests.integration.world import World
 
 LIFE = timedelta(days=2)

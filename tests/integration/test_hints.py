@@ -13,8 +13,9 @@ from models.push import Channel
 from models.session import database_now, transaction
 from sync.domain import Job
 from sync.errors import NotFound, ProviderUnavailable
-from sync.hints import Taken, forget_old, list_lost, take
+from sync.hints import Received, Taken, forget_old, list_lost, take_all
 from sync.pushes import Push, Told
+from tests.integration.pushing import take
 from tests.integration.world import World, at, drag
 
 MIRROR = "dana-mirror"
@@ -30,7 +31,11 @@ def open_channel(world: World, calendar: str = MIRROR, **columns: object) -> Non
 
 
 def push(world: World, key: str, told: Told | None = None, calendar: str = MIRROR) -> Taken:
-    return take(world.app, "memory", [Push(key, world.ids[calendar], "c", told)])
+    return take(world.app, "memory", received(world, key, told, calendar).pushes)
+
+
+def received(world: World, key: str, told: Told | None = None, calendar: str = MIRROR, channel: str = "c") -> Received:
+    return Received("memory", (Push(key, world.ids[calendar], channel, told),))
 
 
 def jobs(taken: Taken) -> list[Job]:
@@ -63,6 +68,17 @@ def told(world: World) -> World:
     world.detect_all()
     open_channel(world)
     return world
+
+
+def test_of_many_deliveries_at_once_each_is_kept_once_and_everybody_woken_once(told: World) -> None:
+    stranger = received(told, "x", Told.CREATED, channel="somebody else's")
+    sent = [received(told, key, Told.CREATED) for key in ("1", "1", "2")] + [received(told, "3", Told.DELETED)]
+    answers = take_all(told.app, [stranger, *sent])
+    assert isinstance(answers[0], NotFound)
+    taken = [answer for answer in answers if isinstance(answer, Taken)]
+    assert [answer.new for answer in taken] == [1, 0, 1, 1]
+    assert [jobs(answer) for answer in taken] == [[Job.CANCEL, Job.NEW], [], [], []]
+    assert told.sql("SELECT count(*) FROM deliveries") == [(3,)]
 
 
 def test_a_hint_wakes_its_job_once_until_a_run_begins(told: World) -> None:

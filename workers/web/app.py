@@ -36,6 +36,7 @@ def create_app() -> FastAPI:
     app = FastAPI(title="watertight", version=version("watertight"), docs_url=None, redoc_url=None)
     app.state.watcher = waiting.install()
     app.state.nudges = nudges.Nudges()
+    app.state.tray = webhooks.install()
     app.add_middleware(guards.BodyLimit)
     app.add_middleware(guards.SecurityHeaders, public_url=settings().public_url)
     problems.install(app)

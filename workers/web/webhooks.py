@@ -14,7 +14,6 @@ from http import HTTPStatus
 import structlog
 from fastapi import APIRouter, Request, Response
 from starlette.background import BackgroundTask
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from providers.calcom import hooks as calcom
@@ -22,14 +21,16 @@ from providers.google import hooks as google
 from providers.hubspot import hooks as hubspot
 from providers.outlook import hooks as outlook
 from providers.received import Proof, Received
-from sync.errors import Malformed, Unproven
-from sync.hints import Taken, take
+from sync.errors import Malformed, NotFound, Unproven
+from sync.hints import Received as Delivery
+from sync.hints import Taken, take_all
 from sync.pushes import Push, Secrets
 from workers.app import runtime, settings
 from workers.doors import secrets_of
 from workers.nudge import ask_renewal, wake
 from workers.web import problems
 from workers.web.requests import bounded_body, called_url, content_type
+from workers.web.tray import Tray
 
 MOST_BYTES = 256 * 1024
 JSON = "application/json"
@@ -56,6 +57,15 @@ VENDORS = (
     Vendor(hubspot.PROVIDER, hubspot.read),
     Vendor(calcom.PROVIDER, calcom.read),
 )
+
+
+def install() -> Tray:
+    """A tray over the database of this process."""
+    return Tray(_keep)
+
+
+def _keep(deliveries: Sequence[Delivery]) -> list[Taken | NotFound]:
+    return take_all(runtime().sessions, deliveries)
 
 
 @functools.lru_cache(maxsize=1)
@@ -91,7 +101,8 @@ async def _receive(vendor: Vendor, request: Request) -> Response:
     pushes = _understood(vendor, received, proof)
     if not pushes:
         return Response(status_code=HTTPStatus.OK)
-    taken = await run_in_threadpool(take, runtime().sessions, vendor.name, pushes)
+    tray: Tray = request.app.state.tray
+    taken = await tray.take(vendor.name, pushes)
     status = vendor.accepted if taken.new else HTTPStatus.OK
     return Response(status_code=status, background=BackgroundTask(_wake, taken) if taken.new else None)
 
