@@ -13,15 +13,17 @@ from models.base import Base
 
 
 class Audit(Base):
-    """One comparison. ``findings`` hold ids and intervals only (P12); ``drift`` is how many of them break a promise.
+    """One comparison. ``findings`` hold ids and intervals only (P12), and since when each is known.
 
-    ``unreadable`` says that a calendar could not be read (``code``): nothing is known then, which is not the same as clean.
-    ``requests`` is what it cost. Somebody may ask for a repair, which the commit task carries out.
+    What is found once may only be under way: it is ``suspect``. What an audit a while later finds again is ``drift``, and
+    ``drift`` is how many these are. ``unreadable`` says that a calendar could not be read (``code``): nothing is known then,
+    which is not the same as clean. ``appointments`` were compared, and ``requests`` calendars read for it. A repair was asked
+    for by ``repair_asked_by`` at ``repaired_at``, of so many findings (``repairs``).
     """
 
     __tablename__ = "audits"
     __table_args__ = (
-        CheckConstraint("state in ('clean', 'drift', 'unreadable')", name="state"),
+        CheckConstraint("state in ('clean', 'suspect', 'drift', 'unreadable')", name="state"),
         Index("ix_audits_agent", "agent_id", "audited_at"),
     )
 
@@ -30,6 +32,7 @@ class Audit(Base):
     state: Mapped[str]
     findings: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, default=list, server_default="[]")
     drift: Mapped[int] = mapped_column(default=0, server_default="0")
+    appointments: Mapped[int] = mapped_column(default=0, server_default="0")
     requests: Mapped[int] = mapped_column(default=0, server_default="0")
     code: Mapped[str | None]
     audited_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, ScalarSelect, and_, func, or_, select
+from sqlalchemy import ColumnElement, ScalarSelect, and_, func, or_, select, true
 from sqlalchemy.orm import Session
 
 from models.agents import Agent, Calendar
@@ -130,14 +130,17 @@ class BookingFigure:
     events: dict[int, str]
 
 
-def list_bookings(session: Session, *, start: datetime, end: datetime) -> list[BookingFigure]:
-    """Confirmed appointments that overlap ``[start, end)``, earliest first."""
+def list_bookings(
+    session: Session, *, start: datetime, end: datetime, agent_id: int | None = None
+) -> list[BookingFigure]:
+    """Confirmed appointments that overlap ``[start, end)``, earliest first; one agent's, if given."""
+    whose = true() if agent_id is None else Appointment.agent_id == agent_id
     rows = session.execute(
         select(Appointment, Agent.slug, Slot.state)
         .select_from(Appointment)
         .join(Agent, Agent.id == Appointment.agent_id)
         .outerjoin(Slot, Slot.id == Appointment.slot_id)
-        .where(Appointment.state == "confirmed", Appointment.starts_at < end, Appointment.ends_at > start)
+        .where(Appointment.state == "confirmed", Appointment.starts_at < end, Appointment.ends_at > start, whose)
         .order_by(Appointment.starts_at, Appointment.id)
     ).all()
     ids = [appointment.id for appointment, _, _ in rows]

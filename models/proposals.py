@@ -16,7 +16,7 @@ FINAL_STATES = ("settled", "refused")
 
 
 class Proposal(Base):
-    """A wish to book, move, cancel or hold. ``key`` is unique: the same wish delivered k times is one row (P5).
+    """A wish to book, move, cancel or hold, or to repair what a calendar shows. ``key`` is unique: the same wish delivered k times is one row (P5).
 
     ``calendar_id`` and ``remote_id`` name the event it came from; both are null when a person asked through the API.
     ``origin`` says which kind of system asked, for people and metrics only. ``appointment_id`` names what a person asks to
@@ -27,12 +27,14 @@ class Proposal(Base):
     __tablename__ = "proposals"
     __table_args__ = (
         UniqueConstraint("key"),
-        CheckConstraint("kind in ('book', 'move', 'cancel', 'hold')", name="kind"),
+        CheckConstraint("kind in ('book', 'move', 'cancel', 'hold', 'repair')", name="kind"),
         CheckConstraint(
             "state in ('pending', 'claimed', 'checked', 'written', 'verified', 'undone', 'settled', 'refused')",
             name="state",
         ),
-        CheckConstraint("kind = 'cancel' or (starts_at is not null and ends_at > starts_at)", name="interval"),
+        CheckConstraint(
+            "kind in ('cancel', 'repair') or (starts_at is not null and ends_at > starts_at)", name="interval"
+        ),
         CheckConstraint("kind <> 'hold' or (hold is not null and hold_seconds between 1 and 3600)", name="hold"),
         CheckConstraint("(calendar_id is null) = (remote_id is null)", name="origin_event"),
         Index("ix_proposals_origin", "calendar_id", "remote_id", postgresql_where="calendar_id is not null"),

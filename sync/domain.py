@@ -50,6 +50,7 @@ class Kind(StrEnum):
     MOVE = "move"
     CANCEL = "cancel"
     HOLD = "hold"
+    REPAIR = "repair"  # of drift that the audit found: it changes no appointment, only how calendars show it
 
 
 class Reason(StrEnum):

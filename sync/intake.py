@@ -152,6 +152,11 @@ def insert_wish(session: Session, wish: Wish, *, ref: CalendarRef, agent_id: int
     )
 
 
+def insert_repair(session: Session, key: str, *, agent_id: int, **about: object) -> ProposalId | None:
+    """Store what an audit wants put right (``appointment_id``, or an event as it saw it); None if it was asked for before."""
+    return _insert(session, key, origin="audit", kind=Kind.REPAIR.value, agent_id=agent_id, **about)
+
+
 def _insert(session: Session, key: str, **values: object) -> ProposalId | None:
     row = (
         insert(Proposal).values(key=key, **values).on_conflict_do_nothing(index_elements=["key"]).returning(Proposal.id)

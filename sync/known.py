@@ -13,7 +13,7 @@ from models.feeds import Sighting
 from models.proposals import FINAL_STATES, Proposal
 from models.queries import LinkRecord, list_linked_ids, list_links, list_overtaken, list_writes
 from sync.changes import Agreed, Known, Seen
-from sync.domain import CalendarId, Interval, RemoteId
+from sync.domain import CalendarId, Interval, Kind, RemoteId
 from sync.records import load_attendees
 
 LONGEST_CHAIN = 50  # of events that replace one another; a vendor may tell of a circle
@@ -74,7 +74,9 @@ def _replaced(session: Session, calendar_id: CalendarId, ids: Sequence[RemoteId]
 
 def _last_proposals(session: Session, calendar_id: CalendarId, ids: Sequence[RemoteId]) -> dict[RemoteId, Proposal]:
     rows = session.scalars(
-        select(Proposal).where(Proposal.calendar_id == calendar_id, Proposal.remote_id.in_(ids)).order_by(Proposal.id)
+        select(Proposal)
+        .where(Proposal.calendar_id == calendar_id, Proposal.remote_id.in_(ids), Proposal.kind != Kind.REPAIR)
+        .order_by(Proposal.id)
     )
     return {RemoteId(row.remote_id): row for row in rows if row.remote_id is not None}
 

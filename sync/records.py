@@ -38,6 +38,11 @@ def select_calendars(*, agent_id: int) -> Select[Calendar]:
     return select(Calendar).where(Calendar.agent_id == agent_id).order_by(Calendar.id)
 
 
+def list_revived(session: Session, calendar_id: CalendarId) -> set[str]:
+    """Events of a calendar that a person took out of the bin."""
+    return set(session.scalars(select(Sighting.remote_id).where(Sighting.calendar_id == calendar_id, Sighting.revived)))
+
+
 def dump_attendees(attendees: Iterable[Attendee]) -> list[dict[str, Any]]:
     return [{"name": attendee.name, "email": attendee.email} for attendee in attendees]
 

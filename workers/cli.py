@@ -22,6 +22,7 @@ from models.migrate import upgrade
 from models.session import database_now, make_engine, transaction
 from sync.errors import NotFound, WatertightError
 from workers.agents_file import read_agents, store_agents
+from workers.cli_audit import audit
 from workers.cli_calendars import calendars, doctor, sync
 from workers.cli_tokens import tokens
 from workers.embedded import EmbeddedError
@@ -57,6 +58,7 @@ for name, group in (
     app.add_typer(group, name=name)
 app.command()(sync)
 app.command()(doctor)
+app.command()(audit)
 
 
 def main() -> None:

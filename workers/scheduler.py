@@ -32,6 +32,7 @@ def default_periods(settings: Settings) -> dict[str, float]:
         "ResumeCommits": settings.resume_every,
         "ReleaseHolds": settings.release_every,
         "RenewSubscriptions": settings.renew_every,
+        "AuditDrift": settings.audit_every,
     }
 
 

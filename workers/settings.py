@@ -78,6 +78,15 @@ class Settings(LimitSettings, CredentialSettings):
     resume_every: Seconds = 10.0
     release_every: Seconds = 10.0
     renew_every: Seconds = 60.0
+    audit_every: Seconds = Field(default=300.0, description="seconds between looks for agents whose audit is due")
+    audit_agent_every: Seconds = Field(default=3600.0, description="seconds between audits of one agent")
+    audit_reads: int = Field(default=60, ge=1, le=100_000, description="calendars read live in one run of AuditDrift")
+    audit_confirm_seconds: float = Field(
+        default=900.0, ge=0, le=86_400, description="how long a difference must stand to be drift"
+    )
+    audit_repair: Literal["never", "always"] = Field(
+        default="never", description="whether drift is put right without anybody asking"
+    )
     push_days: float = Field(default=2.0, ge=0.1, le=2.9, description="for how long a vendor is asked to push")
     poll_factor: float = Field(
         default=5.0,

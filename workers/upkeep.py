@@ -8,6 +8,7 @@ from models.session import transaction
 from sync.boundaries import Boundary, cross
 from sync.hints import forget_old, list_lost
 from workers.app import app, runtime
+from workers.audits import audit_due
 from workers.nudge import nudge, waiting, wake
 
 LIMIT = 500
@@ -38,6 +39,12 @@ def release_holds() -> str:
     with transaction(runtime().sessions) as session:
         expired = list_expired_holds(session, limit=LIMIT)
     return f"{nudge(expired, about='expired')} of {len(expired)} holds ran out"
+
+
+@app.task(name="AuditDrift")
+def audit_drift() -> str:
+    """Compare the ledger with what the vendors show, agent by agent, within a budget of reads."""
+    return audit_due(runtime())
 
 
 @app.task(name="RenewSubscriptions")

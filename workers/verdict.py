@@ -12,7 +12,6 @@ from typing import Any
 import requests
 
 from models.figures import (
-    BookingFigure,
     ProposalFigure,
     list_bookings,
     list_judged_events,
@@ -20,9 +19,10 @@ from models.figures import (
 )
 from models.listings import CalendarRecord, list_calendars
 from models.session import Sessions, transaction
-from sync.audit import Booking, Drift, Shown, compare
+from sync.audit import Drift, Shown, compare
+from sync.audits import booking_of
 from sync.detect import Horizon
-from sync.domain import AppointmentId, CalendarId, CalendarRef, Interval, RemoteEvent, RemoteId, Role
+from sync.domain import CalendarId, CalendarRef, Interval, RemoteEvent, RemoteId, Role
 from sync.errors import Transient
 from sync.ports import Calendars
 from workers.diary import Asked, Diary, now
@@ -137,7 +137,7 @@ def find_drift(sessions: Sessions, calendars: Calendars, *, window: Interval, ma
     with transaction(sessions) as session:
         bookings = list_bookings(session, start=window.start, end=window.end)
         judged = {(CalendarId(number), RemoteId(remote)) for number, remote in list_judged_events(session)}
-    return compare([_booking(figure) for figure in bookings], shown, judged=judged)
+    return compare([booking_of(figure) for figure in bookings], shown, judged=judged)
 
 
 def window_of(horizon: Horizon) -> Interval:
@@ -193,18 +193,6 @@ def _read(calendars: Calendars, ref: CalendarRef, window: Interval) -> tuple[Rem
         except Transient as error:
             time.sleep(error.retry_after or attempt)
     return tuple(calendars.reader(ref).read_window(window))
-
-
-def _booking(figure: BookingFigure) -> Booking:
-    return Booking(
-        id=AppointmentId(figure.id),
-        agent=figure.agent,
-        interval=Interval(figure.starts_at, figure.ends_at),
-        holds_slot=figure.holds_slot,
-        by_person=figure.placed_by == "master",
-        checked_at=figure.placed_at,
-        events={CalendarId(number): RemoteId(remote_id) for number, remote_id in figure.events.items()},
-    )
 
 
 def _control(url: str, what: str) -> dict[str, Any]:

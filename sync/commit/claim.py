@@ -58,7 +58,19 @@ class Stray:
     remote_id: RemoteId
 
 
-def claim(session: Session, proposal_id: int) -> Order | Follow | Stray | Outcome:
+@dataclass(frozen=True, slots=True)
+class Mend:
+    """A repair: of one event as the audit saw it (``version``, None: it was missing), or (no ``remote_id``) of all copies."""
+
+    proposal_id: int
+    parties: Parties
+    master: CalendarRef
+    calendar: CalendarRef
+    remote_id: RemoteId | None
+    version: str | None
+
+
+def claim(session: Session, proposal_id: int) -> Order | Follow | Stray | Mend | Outcome:
     """Take the proposal in hand, decide it at once where the ledger alone can, or leave it to whoever has it.
 
     Raises:
@@ -105,13 +117,17 @@ def _resume(session: Session, proposal: Proposal, write: Write) -> Order | Outco
     return order_of(session, proposal, write)
 
 
-def _begin(session: Session, proposal: Proposal, parties: Parties) -> Order | Follow | Stray | Outcome:
+def _begin(session: Session, proposal: Proposal, parties: Parties) -> Order | Follow | Stray | Mend | Outcome:
     origin = _origin(session, proposal)
     appointment = appointment_of(session, proposal)
     if appointment is not None and appointment.agent_id not in parties.agents:
         return snooze_proposal(session, proposal, seconds=TURN_SECONDS)  # it changed its agent before we had the lock
     if _must_wait(session, proposal, appointment):
         return snooze_proposal(session, proposal, seconds=TURN_SECONDS)
+    if proposal.kind == Kind.REPAIR:
+        master, _ = master_of(session, proposal.agent_id)
+        about = RemoteId(proposal.remote_id) if proposal.remote_id is not None else None
+        return Mend(proposal.id, parties, master, origin or master, about, proposal.remote_version)
     if origin is not None:
         remote_id = RemoteId(str(proposal.remote_id))
         if _is_stray(session, proposal):

@@ -14,12 +14,13 @@ from models.ledger import Write
 from models.proposals import Proposal
 from models.session import Sessions, database_now, transaction
 from sync.boundaries import Boundary, cross
-from sync.commit.claim import Follow, Stray, claim, snooze_proposal
+from sync.commit.claim import Follow, Mend, Stray, claim, snooze_proposal
 from sync.commit.copies import CopyRun
 from sync.commit.copy_order import CopyOrder, claim_write
 from sync.commit.follow import follow_master, remove_stray
 from sync.commit.holds import release_expired
 from sync.commit.master import Blocked, Master
+from sync.commit.mend import mend
 from sync.commit.order import Order
 from sync.commit.outcome import Outcome, Skipped, Snoozed, Written
 from sync.commit.settle import hold_on, progress, refuse, settle
@@ -69,7 +70,7 @@ class CommitEngine:
         with transaction(self._sessions) as session:
             claimed = claim(session, proposal_id)
             cross(Boundary.CLAIMING)
-        if isinstance(claimed, Follow | Stray):
+        if isinstance(claimed, Follow | Stray | Mend):
             return self._follow(claimed)
         if not isinstance(claimed, Order):
             return claimed
@@ -186,15 +187,17 @@ class CommitEngine:
                 return refuse(session, order, Reason.MASTER_UNREADABLE, evidence=evidence)
         return self._snooze(order.write_id, order.fence, seconds=PARKED_SECONDS, error=error)
 
-    def _follow(self, order: Follow | Stray) -> Outcome:
+    def _follow(self, order: Follow | Stray | Mend) -> Outcome:
         try:
+            if isinstance(order, Mend):
+                return mend(self._sessions, self._calendars, order)
             if isinstance(order, Stray):
                 return remove_stray(self._sessions, self._calendars, order)
             return follow_master(self._sessions, self._calendars, order)
         except WatertightError as error:
             return self._follow_failed(order, error)
 
-    def _follow_failed(self, order: Follow | Stray, error: WatertightError) -> Outcome:
+    def _follow_failed(self, order: Follow | Stray | Mend, error: WatertightError) -> Outcome:
         with transaction(self._sessions) as session:
             proposal = session.get_one(Proposal, order.proposal_id, with_for_update=True)
             proposal.attempt += 1

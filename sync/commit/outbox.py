@@ -17,8 +17,10 @@ from sync.domain import Reason, Role
 ANSWERED = (Reason.SLOT_TAKEN, Reason.MASTER_BUSY, Reason.MASTER_UNREADABLE, Reason.REJECTED, Reason.GONE)
 
 
-def queue_copies(session: Session, appointment: Appointment, proposal: Proposal) -> tuple[str, ...]:
-    """One open copy row for every calendar that does not show the appointment as it is now.
+def queue_copies(
+    session: Session, appointment: Appointment, proposal: Proposal, *, anew: int | None = None
+) -> tuple[str, ...]:
+    """One open copy row for every calendar that does not show the appointment as it is now, and for calendar ``anew``.
 
     These are the agent's mirrors, the source that it came from, and calendars of an agent who had it before.
     """
@@ -30,7 +32,7 @@ def queue_copies(session: Session, appointment: Appointment, proposal: Proposal)
     return tuple(
         _queue(session, appointment, calendar, proposal)
         for calendar in calendars.all()
-        if not is_in_step(session, appointment, calendar)
+        if calendar.id == anew or not is_in_step(session, appointment, calendar)
     )
 
 

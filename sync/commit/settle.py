@@ -101,7 +101,7 @@ def accept(
     evidence: dict[str, Any] | None = None,
 ) -> tuple[str, ...]:
     """Decide yes, remember what the origin's event shows now, and queue the copies. The answer names their writes."""
-    _decide(session, proposal, reason, accepted=True, evidence=evidence or {}, appointment=appointment)
+    decide(session, proposal, reason, accepted=True, evidence=evidence or {}, appointment=appointment)
     if appointment is None:
         return ()
     return _show_everywhere(session, proposal, appointment)
@@ -121,14 +121,14 @@ def _show_everywhere(session: Session, proposal: Proposal, appointment: Appointm
 def refuse_unclaimed(session: Session, proposal: Proposal, reason: Reason, *, evidence: dict[str, Any]) -> Refused:
     """Decide no for a proposal that holds nothing, and queue the answer to its origin."""
     appointment = appointment_of(session, proposal)
-    _decide(session, proposal, reason, accepted=False, evidence=evidence, appointment=appointment)
+    decide(session, proposal, reason, accepted=False, evidence=evidence, appointment=appointment)
     if appointment is not None and reason is not Reason.STALE:
         # The origin's event shows what was refused: once that is remembered, the copy is put back as the master has it.
         return Refused(reason, _show_everywhere(session, proposal, appointment))
     return Refused(reason, queue_answer(session, proposal, reason))
 
 
-def _decide(
+def decide(
     session: Session,
     proposal: Proposal,
     reason: Reason,
@@ -137,6 +137,7 @@ def _decide(
     evidence: dict[str, Any],
     appointment: Appointment | None,
 ) -> None:
+    """End the proposal, once and for all, with its evidence (P4)."""
     session.add(
         Decision(
             proposal_id=proposal.id,

@@ -16,7 +16,12 @@ NOW = sa.text("clock_timestamp()")
 JSON = postgresql.JSONB(astext_type=sa.Text())
 
 
+KINDS = {True: "'book', 'move', 'cancel', 'hold', 'repair'", False: "'book', 'move', 'cancel', 'hold'"}
+TIMELESS = {True: "kind in ('cancel', 'repair')", False: "kind = 'cancel'"}
+
+
 def upgrade() -> None:
+    _know_repairs(known=True)
     op.add_column("beat_jobs", sa.Column("ran_at", _moment(), nullable=True))
     _widen_failures()
     _create_attempts()
@@ -28,6 +33,15 @@ def upgrade() -> None:
 
 def _moment() -> sa.DateTime:
     return sa.DateTime(timezone=True)
+
+
+def _know_repairs(*, known: bool) -> None:
+    """A kind of proposal more, or one less."""
+    checks = {"kind": f"kind in ({KINDS[known]})"}
+    checks["interval"] = f"{TIMELESS[known]} or (starts_at is not null and ends_at > starts_at)"
+    for name, check in checks.items():
+        op.drop_constraint(op.f(f"ck_proposals_{name}"), "proposals", type_="check")
+        op.create_check_constraint(op.f(f"ck_proposals_{name}"), "proposals", check)
 
 
 def _widen_failures() -> None:
@@ -116,13 +130,14 @@ def _create_audits() -> None:
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("findings", JSON, server_default="[]", nullable=False),
         sa.Column("drift", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("appointments", sa.Integer(), server_default="0", nullable=False),
         sa.Column("requests", sa.Integer(), server_default="0", nullable=False),
         sa.Column("code", sa.String(), nullable=True),
         sa.Column("audited_at", _moment(), server_default=NOW, nullable=False),
         sa.Column("repair_asked_by", sa.String(), nullable=True),
         sa.Column("repaired_at", _moment(), nullable=True),
         sa.Column("repairs", sa.Integer(), server_default="0", nullable=False),
-        sa.CheckConstraint("state in ('clean', 'drift', 'unreadable')", name=op.f("ck_audits_state")),
+        sa.CheckConstraint("state in ('clean', 'suspect', 'drift', 'unreadable')", name=op.f("ck_audits_state")),
         sa.ForeignKeyConstraint(["agent_id"], ["agents.id"], name=op.f("fk_audits_agent_id_agents")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audits")),
     )
@@ -196,3 +211,4 @@ def downgrade() -> None:
     for column in ("closed_by", "closed_at", "calendar_id"):
         op.drop_column("dead_letters", column)
     op.drop_column("beat_jobs", "ran_at")
+    _know_repairs(known=False)
