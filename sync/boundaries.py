@@ -47,6 +47,11 @@ class Boundary(StrEnum):
     COPY_WROTE = "copy.wrote"
     COPY_RECORDING = "copy.recording"
     COPY_RECORDED = "copy.recorded"
+    # A repair of what the audit found
+    MEND_READ = "mend.read"
+    MEND_WROTE = "mend.wrote"
+    MENDING = "mend.mending"
+    MENDED = "mend.mended"
     # A hold that runs out
     RELEASING = "hold.releasing"
     RELEASED = "hold.released"

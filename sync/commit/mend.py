@@ -6,6 +6,7 @@ ours that nobody has goes; what people themselves made is left to the jobs, whic
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import func, select, update
@@ -16,6 +17,7 @@ from models.ledger import Appointment, Decision, RemoteLink
 from models.proposals import Proposal
 from models.queries import list_writes
 from models.session import Sessions, transaction
+from sync.boundaries import Boundary, cross
 from sync.commit.claim import Mend
 from sync.commit.links import appointment_of, find_link, find_link_of, link_event, remember
 from sync.commit.outbox import ANSWERED, queue_answer, queue_copies
@@ -34,36 +36,43 @@ def mend(sessions: Sessions, calendars: Calendars, order: Mend) -> Outcome:
     event = None
     if order.remote_id is not None:
         event = calendars.reader(order.calendar).find_event(order.remote_id)
+        cross(Boundary.MEND_READ)
         if (event.version if event is not None else None) != order.version:
-            return _overtaken(sessions, order)
+            return _overtaken(sessions, order, event)
         if event is not None and _is_nobodys(sessions, order, event):
             calendars.reader(order.master).read_window(event.interval)  # no write without it (P3)
             calendars.writer(order.calendar).delete(event.remote_id, version=event.version)
-            return _conclude_removal(sessions, order, event.remote_id)
-    with transaction(sessions) as session:
-        proposal = _in_hand(session, order)
-        return _decide(session, proposal, order, event) if proposal is not None else _ended()
+            cross(Boundary.MEND_WROTE)
+            return _conclude(sessions, order, lambda session, proposal: _removed(session, proposal, order))
+    return _conclude(sessions, order, lambda session, proposal: _decide(session, proposal, order, event))
 
 
-def _overtaken(sessions: Sessions, order: Mend) -> Outcome:
-    """Somebody has changed the event since; the jobs will hear of it, and the next audit looks again."""
+def _conclude(sessions: Sessions, order: Mend, by: Callable[[Session, Proposal], Outcome]) -> Outcome:
+    """Decide in one transaction, under the agents' locks, unless that was done meanwhile."""
     with transaction(sessions) as session:
-        proposal = _in_hand(session, order)
-        if proposal is None:
-            return _ended()
+        order.parties.lock(session, order.proposal_id)
+        proposal = session.scalars(select(Proposal).where(Proposal.id == order.proposal_id).with_for_update()).one()
+        if proposal.state != "pending":
+            return Skipped(f"already {proposal.state}")
+        outcome = by(session, proposal)
+        cross(Boundary.MENDING)
+    cross(Boundary.MENDED)
+    return outcome
+
+
+def _overtaken(sessions: Sessions, order: Mend, event: RemoteEvent | None) -> Outcome:
+    """Somebody has changed the event since: the jobs will hear of it, and the next audit looks again.
+
+    One that nobody has may be gone because an attempt before this one removed it, and did not live to say so.
+    """
+
+    def give_way(session: Session, proposal: Proposal) -> Outcome:
+        if event is None and appointment_of(session, proposal) is None:
+            return _removed(session, proposal, order)
         decide(session, proposal, Reason.STALE, accepted=False, evidence={"step": "repair"}, appointment=None)
         return Refused(Reason.STALE)
 
-
-def _in_hand(session: Session, order: Mend) -> Proposal | None:
-    """The proposal under its agents' locks; None if it was decided meanwhile."""
-    order.parties.lock(session, order.proposal_id)
-    proposal = session.scalars(select(Proposal).where(Proposal.id == order.proposal_id).with_for_update()).one()
-    return proposal if proposal.state == "pending" else None
-
-
-def _ended() -> Skipped:
-    return Skipped("decided before")
+    return _conclude(sessions, order, give_way)
 
 
 def _is_nobodys(sessions: Sessions, order: Mend, event: RemoteEvent) -> bool:
@@ -82,13 +91,10 @@ def _is_nobodys(sessions: Sessions, order: Mend, event: RemoteEvent) -> bool:
         return write is not None and write.remote_id == event.remote_id and (link is None or link.gone) and not revived
 
 
-def _conclude_removal(sessions: Sessions, order: Mend, remote_id: RemoteId) -> Outcome:
-    with transaction(sessions) as session:
-        proposal = _in_hand(session, order)
-        if proposal is None:
-            return _ended()
-        remember(session, order.calendar.id, Removal(remote_id))
-        return _accept(session, proposal, {"found": "stray"}, follow=())
+def _removed(session: Session, proposal: Proposal, order: Mend) -> Outcome:
+    if order.remote_id is not None:
+        remember(session, order.calendar.id, Removal(order.remote_id))
+    return _accept(session, proposal, {"found": "stray"}, follow=())
 
 
 def _decide(session: Session, proposal: Proposal, order: Mend, event: RemoteEvent | None) -> Outcome:

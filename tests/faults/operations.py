@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from models.session import transaction
 from providers.emulation import Fault
 from sync.boundaries import Boundary as B  # noqa: N817 - the table is read by its columns
 from sync.domain import Interval, Job, Kind, Role
+from sync.intake import insert_repair
 from tests.faults.cell import Cell, Decided, add_cell
 from tests.faults.rig import Message, Rig
 from tests.integration.world import at
@@ -25,6 +27,7 @@ DECIDED = (
 UNDONE = (B.CHECK_READ, B.CHECKED, B.WROTE, B.WRITTEN, B.VERIFY_READ, B.UNDOING, B.UNDONE, B.REFUSING, B.REFUSED)
 FOLLOWED = (B.CLAIM, B.CLAIMING, B.FOLLOW_READ, B.FOLLOWING, B.FOLLOWED)
 HELD = (B.CHECK_READ, B.CHECKED, B.SETTLING, B.SETTLED)
+MENDED = (B.MEND_READ, B.MEND_WROTE, B.MENDING, B.MENDED)
 RELEASED = (B.RELEASING, B.RELEASED)
 COPY = (B.COPY_CLAIMED, B.COPY_CHECKED, B.COPY_WROTE, B.COPY_RECORDING, B.COPY_RECORDED)
 
@@ -192,6 +195,20 @@ def _stray(cell: Cell) -> list[Message]:
     return [cell.master.job(Job.NEW)]
 
 
+def _repair(cell: Cell) -> list[Message]:
+    """A calendar still shows a copy whose deletion it had confirmed, and an audit has seen it."""
+    cell.book(TEN)
+    cell.rig.engine.commit(f"proposal:{cell.wish(Kind.CANCEL, appointment=cell.appointment()).id}")
+    mine = {"calendar": cell.mirror.ref.id}
+    cell.rig.sql("UPDATE writes SET state = 'done' WHERE state = 'due' AND calendar_id = :calendar", **mine)
+    cell.rig.sql("UPDATE remote_links SET gone = true WHERE calendar_id = :calendar", **mine)
+    (event,) = cell.mirror.read()
+    about = {"calendar_id": cell.mirror.ref.id, "remote_id": event.remote_id, "remote_version": event.version}
+    with transaction(cell.rig.runtime.sessions) as session:
+        proposal = insert_repair(session, f"repair:{cell.slug}", agent_id=cell.agents[0], **about)
+    return _commit(f"proposal:{proposal}")
+
+
 OPERATIONS = [
     Operation("book", _book, CLAIMED + DECIDED + COPY, (TEN,), (BOOKED,), always=CLAIMED + DECIDED),
     Operation("book_from_mirror", _book_from_mirror, JOB + CLAIMED + DECIDED, (TEN,), (BOOKED,)),
@@ -247,6 +264,10 @@ OPERATIONS = [
     ),
     Operation(
         "hold", _hold, CLAIMED + HELD, (), (KEPT,), kept=(TEN,), always=(B.SETTLING,)
+    ),
+    Operation(
+        "repair", _repair, (B.CLAIM, B.CLAIMING, *MENDED), (), (BOOKED, CANCELLED), always=MENDED,
+        echoes=(("repair", "accepted"),),
     ),
     Operation("hold_expires", _hold_expires, RELEASED, (), (KEPT,), always=RELEASED),
     Operation(
