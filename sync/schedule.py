@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from models.operations import Action
@@ -75,6 +75,12 @@ def list_jobs(session: Session) -> list[ScheduledJob]:
 def find_period(session: Session, name: str) -> float | None:
     """Seconds between two runs of the job, as it is now."""
     return session.scalar(select(BeatJob.every_seconds).where(BeatJob.name == name))
+
+
+def note_run(session: Session, name: str, *, task: str) -> None:
+    """A run of the entry ``name`` has ended well."""
+    job = update(BeatJob).where(BeatJob.name == name, BeatJob.task == task)
+    session.execute(job.values(ran_at=func.clock_timestamp()).execution_options(synchronize_session=False))
 
 
 def list_changes(session: Session, *, name: str | None = None, limit: int = 50) -> list[ScheduleChange]:

@@ -16,21 +16,10 @@ from models.schedule import BeatFire, BeatJob
 from models.session import Sessions, database_now, transaction
 from sync.schedule import DEFAULTS, next_slot
 from workers.app import runtime, touch_heartbeat
+from workers.periods import default_periods
 from workers.settings import Settings
 
 log = structlog.get_logger(__name__)
-
-
-def default_periods(settings: Settings) -> dict[str, float]:
-    """Seconds between runs, by task name."""
-    return {
-        "NewAppointmentSync": settings.new_every,
-        "CancellationSync": settings.cancel_every,
-        "UpdateSync": settings.update_every,
-        "ResumeCommits": settings.resume_every,
-        "ReleaseHolds": settings.release_every,
-        "RenewSubscriptions": settings.renew_every,
-    }
 
 
 def install_defaults(sessions: Sessions, settings: Settings) -> None:
