@@ -42,6 +42,7 @@ task_routes = {
     "ReleaseHolds": {"queue": "upkeep"},
     "RenewSubscriptions": {"queue": "upkeep"},
     "AuditDrift": {"queue": "upkeep"},
+    "Prune": {"queue": "upkeep"},
 }
 
 # --- Flower sees every task from "sent" on. Costs about half of the peak no-op throughput, which we are far from.

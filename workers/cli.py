@@ -24,6 +24,7 @@ from sync.errors import NotFound, WatertightError
 from workers.agents_file import read_agents, store_agents
 from workers.cli_audit import audit
 from workers.cli_calendars import calendars, doctor, sync
+from workers.cli_schedule import schedule
 from workers.cli_tokens import tokens
 from workers.embedded import EmbeddedError
 from workers.emulate import PROVIDERS, serve
@@ -46,7 +47,6 @@ app = typer.Typer(
 agents = typer.Typer(help="Who has which calendars.", no_args_is_help=True)
 failures = typer.Typer(help="Runs that gave up (dead letters).", no_args_is_help=True)
 alerts = typer.Typer(help="What somebody must know.", no_args_is_help=True)
-schedule = typer.Typer(help="When beat runs what.", no_args_is_help=True)
 for name, group in (
     ("agents", agents),
     ("calendars", calendars),
@@ -193,13 +193,6 @@ def list_alerts(json: AsJson = False) -> None:  # noqa: FBT002 - a command-line 
     """Open alerts, newest first."""
     with transaction(runtime().sessions) as session:
         show(listings.list_alerts(session), as_json=json)
-
-
-@schedule.command("list")
-def list_schedule(json: AsJson = False) -> None:  # noqa: FBT002 - a command-line flag
-    """Every beat entry with its period and next run."""
-    with transaction(runtime().sessions) as session:
-        show(listings.list_schedule(session), as_json=json)
 
 
 def _api(settings: Settings) -> str:

@@ -20,7 +20,8 @@ from workers.settings import Settings
 from workers.supervisor import Program
 
 LOOPBACK = "127.0.0.1"
-PERIODS = ("new_every", "cancel_every", "update_every", "resume_every", "release_every", "renew_every", "audit_every")
+JOB_PERIODS = ("new_every", "cancel_every", "update_every")
+PERIODS = (*JOB_PERIODS, "resume_every", "release_every", "renew_every", "audit_every", "prune_every")
 AUDIT = ("audit_agent_every", "audit_reads", "audit_confirm_seconds", "audit_repair")
 TOLD = (*PERIODS, *AUDIT, "job_threads", "push_days", "poll_factor")
 EMULATED = ("outlook", "google", "hubspot", "calcom")

@@ -29,6 +29,7 @@ QUEUE_OF = {
     "ReleaseHolds": "upkeep",
     "RenewSubscriptions": "upkeep",
     "AuditDrift": "upkeep",
+    "Prune": "upkeep",
 }
 
 
