@@ -49,6 +49,10 @@ class WatertightTask(Task):
     """
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - Celery's own signature
+        with observability.bound(self.name, args=args, task_id=self.request.id or ""):
+            return self._attempt(*args, **kwargs)
+
+    def _attempt(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - Celery's own signature
         try:
             return self.run(*args, **kwargs)
         except (WatertightError, TaskPredicate, SoftTimeLimitExceeded):
