@@ -15,16 +15,15 @@ from typing import Generic, TypeVar
 
 import structlog
 from kombu import Connection
-from kombu.exceptions import OperationalError
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
-from sqlalchemy import create_engine
+from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from celeryconfig import task_queues
 from models.gauges import BOUNDS, DECIDED, GAUGES, REFLECTED, Chronicle, Reading, Tally, bound_statements, read_gauges
-from models.session import Sessions, make_sessions, transaction
+from models.session import make_sessions, transaction
 
 PATIENCE_SECONDS = 4.0
 SOCKET_SECONDS = 2
@@ -34,8 +33,8 @@ Found = TypeVar("Found")
 log = structlog.get_logger(__name__)
 
 
-def connect(url: str, *, role: str) -> Sessions:
-    """Sessions that hold no connection in between: one that was cut is not found out at a scrape."""
+def connect(url: str, *, role: str) -> Engine:
+    """An engine that holds no connection in between: one that was cut is not found out at a scrape."""
     patience = {
         "connect_timeout": SOCKET_SECONDS,
         "keepalives_idle": 5,
@@ -44,7 +43,7 @@ def connect(url: str, *, role: str) -> Sessions:
     }
     options = f"-c timezone=UTC -c role={role}"
     told = {"options": options, "application_name": "watertight_metrics", **patience}
-    return make_sessions(create_engine(url, poolclass=NullPool, hide_parameters=True, connect_args=told))
+    return create_engine(url, poolclass=NullPool, hide_parameters=True, connect_args=told)
 
 
 class Patient(Generic[Found]):
@@ -82,8 +81,9 @@ class Standing:
 class StandingCollector(Collector):
     """For one scrape after the other; keeps what is final of the past."""
 
-    def __init__(self, sessions: Sessions, connection: Callable[[], Connection]) -> None:
-        self._sessions = sessions
+    def __init__(self, engine: Engine, connection: Callable[[], Connection]) -> None:
+        self.engine = engine
+        self._sessions = make_sessions(engine)
         self._connection = connection
         self._decided, self._reflected = Chronicle(DECIDED), Chronicle(REFLECTED)
         self._database = Patient(self._read)
@@ -134,7 +134,7 @@ class StandingCollector(Collector):
             with self._connection() as connection:
                 connection.ensure_connection(max_retries=1, timeout=SOCKET_SECONDS)
                 return {queue: _length(connection, queue) for queue in task_queues}
-        except (OperationalError, *Connection.recoverable_connection_errors, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever the library of this broker raises
             log.warning("metrics.broker_away", error=type(error).__name__)
             return None
 

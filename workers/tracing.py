@@ -113,8 +113,10 @@ def start(endpoint: str) -> None:
 
 
 def _trace_tasks() -> None:
-    """The library's spans of runs, without its spans of sending: for a task that this process does not know by name
-    (Commit, everywhere but in its own worker) it never ends them, and the next task of the thread would seem to be part of it.
+    """The library's spans of runs, without its spans of sending.
+
+    It never ends those for a task that this process does not know by name (Commit, everywhere but in its own worker), and
+    then the next task of the thread would seem to be part of that trace.
     """
     tasks = CeleryInstrumentor()
     tasks.instrument()
