@@ -39,6 +39,9 @@ class UnexpectedError(Exception):
 
     code = "bug"
 
+    def __repr__(self) -> str:
+        return f"{self.code}: {self}"
+
 
 class WatertightTask(Task):
     """Lets our own errors and Celery's control flow pass, and takes the text out of everything else.

@@ -23,6 +23,7 @@ from models.session import database_now, make_engine, transaction
 from sync.errors import NotFound, WatertightError
 from workers.agents_file import read_agents, store_agents
 from workers.cli_calendars import calendars, doctor, sync
+from workers.cli_flower import serve as flower
 from workers.cli_tokens import tokens
 from workers.embedded import EmbeddedError
 from workers.emulate import PROVIDERS, serve
@@ -57,6 +58,7 @@ for name, group in (
     app.add_typer(group, name=name)
 app.command()(sync)
 app.command()(doctor)
+app.command("flower")(flower)
 
 
 def main() -> None:

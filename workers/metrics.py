@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from providers.observed import Call
 
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+OURS = "watertight_"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 CALL_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0)
 TASK_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -87,7 +88,8 @@ class ProcessCollector(Collector):
 
     def collect(self) -> Iterator[object]:  # type: ignore[override]
         if directory := os.environ.get(DIRECTORY):
-            yield from MultiProcessCollector(CollectorRegistry(), directory).collect()
+            found = MultiProcessCollector(None, directory).collect()
+            yield from (metric for metric in found if metric.name.startswith(OURS))
             return
         own = (requests_total, request_seconds, limited_total, parked_seconds_total, turned_away_total)
         for metric in (*own, tasks_total, task_seconds):

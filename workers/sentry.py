@@ -27,6 +27,7 @@ from workers.app import UnexpectedError, runtime
 CHECK_IN_SECONDS = 60.0  # of one job; its crons know no shorter period than a minute
 PERIODS_LATE = 3
 KEPT = ("event_id", "timestamp", "level", "platform", "release", "environment", "tags")
+CHECK_IN = ("type", "check_in_id", "monitor_slug", "status", "duration", "monitor_config")
 FRAME = ("filename", "function", "module", "lineno", "in_app")
 
 log = structlog.get_logger(__name__)
@@ -57,6 +58,8 @@ def start(dsn: str) -> None:
 
 def strip(event: Any, _hint: object) -> Any:  # noqa: ANN401 - Sentry's own type of an event
     """What may leave: see above."""
+    if event.get("type") == "check_in":
+        return {name: event[name] for name in (*KEPT, *CHECK_IN) if name in event}
     kept = {name: event[name] for name in KEPT if name in event}
     found = (event.get("exception") or {}).get("values") or []
     return kept | {"exception": {"values": [_stripped(one) for one in found]}}

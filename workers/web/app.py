@@ -8,6 +8,7 @@ import sys
 from importlib.metadata import version
 
 from fastapi import FastAPI, HTTPException
+from fastapi.telemetry import TelemetryConfig
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -17,6 +18,15 @@ from workers.app import runtime, settings
 from workers.walls import forbid_engine, reporter
 from workers.web import availability, booking, forms, guards, metrics, nudges, problems, proposals, waiting, webhooks
 from workers.web.loopback import require_loopback
+
+# FastAPI's own would take part in the traces of strangers, and record texts of errors and addresses (P12): workers.tracing.
+NO_TELEMETRY: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
 
 
 def serve() -> FastAPI:
@@ -46,7 +56,9 @@ def _trace(app: FastAPI) -> None:
 
 def create_app() -> FastAPI:
     """The application for this process's settings; connects at the first request."""
-    app = FastAPI(title="watertight", version=version("watertight"), docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="watertight", version=version("watertight"), docs_url=None, redoc_url=None, telemetry=NO_TELEMETRY
+    )
     app.state.watcher = waiting.install()
     app.state.nudges = nudges.Nudges()
     app.state.tray = webhooks.install()
