@@ -89,4 +89,5 @@ include = [
     "workers.cancellations",
     "workers.updates",
     "workers.upkeep",
+    "workers.telemetry",  # what watches the process
 ]

@@ -29,6 +29,7 @@ from redis.retry import Retry
 
 from providers.gates import DEFAULT_PARK_SECONDS, Gate, NoRoom, Place, Refusal
 from providers.local_limits import LocalLimits
+from providers.observed import tell_parked, tell_turned_away
 from providers.rules import SLACK_SECONDS, Limit, Per, Rules
 from providers.verdicts import MOST_RETRY_AFTER_SECONDS
 
@@ -262,6 +263,7 @@ class FleetGate:
     def park(self, seconds: float | None) -> None:
         wanted = DEFAULT_PARK_SECONDS if seconds is None else seconds
         if wanted > 0.0:
+            tell_parked(self._vendor, seconds=min(wanted, MOST_RETRY_AFTER_SECONDS))
             self._limits.park(self._keys, min(wanted, MOST_RETRY_AFTER_SECONDS))
 
     def _turn(self, route: str) -> Place:
@@ -271,7 +273,9 @@ class FleetGate:
             if not isinstance(taken, Refusal):
                 return taken
             if taken.parked:
+                tell_turned_away(self._vendor, reason="parked")
                 raise NoRoom(f"{self._vendor} {route}: parked", retry_after=taken.seconds)
             if time.monotonic() + taken.seconds > until:
+                tell_turned_away(self._vendor, reason="full")
                 raise NoRoom(f"{self._vendor} {route}: no room", retry_after=max(taken.seconds, _NO_PLACE_SECONDS))
             time.sleep(taken.seconds)

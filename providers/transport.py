@@ -21,6 +21,7 @@ import urllib3
 from providers.bodies import parse_object, read_body
 from providers.deadlines import DEADLINE_SECONDS, new_session, within
 from providers.gates import OPEN, Gate, NoRoom, WritesExhausted
+from providers.observed import observed
 from providers.verdicts import by_status, map_exception, retry_after
 from sync.errors import (
     CredentialReadOnly,
@@ -228,9 +229,11 @@ class Transport:
 
     def _ask(self, question: _Question, token: str) -> _Reply:
         started = time.monotonic()
+        told = {"method": question.method, "route": question.route}
         try:
-            with self._gate.enter(route=question.route), within(self._deadline):
+            with self._gate.enter(route=question.route), within(self._deadline), observed(self._vendor, **told) as call:
                 reply = self._send(question, token)
+                call.status = str(reply.status)
         except _NO_ANSWER as error:
             name = type(error).__name__
             log.warning("vendor.no_answer", vendor=self._vendor, route=question.name, error=name)

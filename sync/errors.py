@@ -39,6 +39,10 @@ class WatertightError(Exception):
 
     code: ClassVar[str] = "watertight_error"
 
+    def __repr__(self) -> str:
+        """As failed runs are shown: the code is what people look up."""
+        return f"{self.code}: {self}"
+
 
 class Transient(WatertightError):
     """May succeed unchanged later."""
@@ -132,6 +136,10 @@ class Malformed(Permanent):
         self.field = "".join(each if each.isprintable() else "?" for each in field[:LONGEST_PATH])
         super().__init__(f"{self.field}: {reason}")
         self.reason = reason
+
+    def __reduce__(self) -> tuple[type[Malformed], tuple[str, str]]:
+        """What is told between processes is still this error, and not one of its parents."""
+        return type(self), (self.field, self.reason)
 
 
 class Unproven(Permanent):

@@ -32,6 +32,7 @@ class Scope(StrEnum):
     READ = "read"  # availability, and proposals as they stand
     BOOK = "book"  # proposals and holds
     CHANGE = "change"  # moves and cancellations
+    METRICS = "metrics"  # what monitoring reads; nothing of the API
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,9 @@ class UnexpectedError(Exception):
 
     code = "bug"
 
+    def __repr__(self) -> str:
+        return f"{self.code}: {self}"
+
 
 class WatertightTask(Task):
     """Lets our own errors and Celery's control flow pass, and takes the text out of everything else.
@@ -50,6 +53,10 @@ class WatertightTask(Task):
     """
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - Celery's own signature
+        with observability.bound(self.name, args=args, task_id=self.request.id or ""):
+            return self._attempt(*args, **kwargs)
+
+    def _attempt(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - Celery's own signature
         try:
             result = self.run(*args, **kwargs)
             _note_run(self.name, str(self.request.id or ""))

@@ -24,10 +24,12 @@ from sync.errors import NotFound, WatertightError
 from workers.agents_file import read_agents, store_agents
 from workers.cli_audit import audit
 from workers.cli_calendars import calendars, doctor, sync
+from workers.cli_flower import serve as flower
 from workers.cli_schedule import schedule
 from workers.cli_tokens import tokens
 from workers.embedded import EmbeddedError
 from workers.emulate import PROVIDERS, serve
+from workers.health import healthy
 from workers.listing import AsJson, read_instant, show, show_past, show_story
 from workers.settings import Settings, SettingsError, load
 from workers.supervisor import NotReady
@@ -59,6 +61,8 @@ for name, group in (
 app.command()(sync)
 app.command()(doctor)
 app.command()(audit)
+app.command()(healthy)
+app.command("flower")(flower)
 
 
 def main() -> None:

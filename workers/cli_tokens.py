@@ -26,7 +26,7 @@ def create(
         list[Scope],
         typer.Option(
             "--scope",
-            help="May be repeated. read: what is free, and proposals; book: proposals and holds; change: move and cancel.",
+            help="May be repeated. read: what is free, and proposals; book: proposals and holds; change: move and cancel; metrics: /metrics.",
         ),
     ],
     per_minute: Annotated[int, typer.Option(min=1, max=MOST_PER_MINUTE, help="Requests.")] = PER_MINUTE,

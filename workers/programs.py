@@ -13,13 +13,17 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from workers import flower as how_flower
 from workers.app import HEARTBEATS
 from workers.credential_settings import CredentialSettings
 from workers.embedded import Stack
 from workers.settings import Settings
 from workers.supervisor import Program
+from workers.telemetry import METRICS_DIRECTORY
+from workers.web.loopback import is_loopback
 
 LOOPBACK = "127.0.0.1"
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - loopback is among them
 JOB_PERIODS = ("new_every", "cancel_every", "update_every")
 PERIODS = (*JOB_PERIODS, "resume_every", "release_every", "renew_every", "audit_every", "prune_every")
 AUDIT = ("audit_agent_every", "audit_reads", "audit_confirm_seconds", "audit_repair")
@@ -63,6 +67,8 @@ def environment(settings: Settings, stack: Stack) -> dict[str, str]:
         "API_OPEN": str(settings.api_open),
         "PUBLIC_URL": settings.public_url,
         "WEBHOOK_KEY": _plain(settings.webhook_key),
+        "FLOWER_USERS": "",  # Flower's alone
+        "METRICS_PORT": "0",  # the web process shows what all of them count
     }
     for name in TOLD:
         told[name.upper()] = str(getattr(settings, name))
@@ -113,19 +119,12 @@ def beat(settings: Settings, env: dict[str, str]) -> Program:
 
 
 def flower(settings: Settings, address: Address, env: dict[str, str]) -> Program:
-    """Flower keeps what it saw between runs; it is a viewer, not the record."""
-    database = settings.state_dir.resolve() / "flower.db"
-    options = (
-        "--address=127.0.0.1",
-        f"--port={address.port}",
-        "--persistent=True",
-        f"--db={database}",
-        "--state_save_interval=10000",
-        "--tasks_columns=name,args,result,state,received,runtime,worker",
-    )
-    # Its API is shut by default, because it can also send tasks: here whoever reaches it can reach the broker anyway.
-    env = {**env, "FLOWER_UNAUTHENTICATED_API": "true"}
-    return Program("flower", _celery("flower", *options), env, answers(f"{address.url}/healthcheck"))
+    """Raises: SettingsError, it would be open to strangers."""
+    command = how_flower.command(settings, port=address.port)
+    told = {name: value for name, value in env.items() if name != METRICS_DIRECTORY} | how_flower.environment(settings)
+    everywhere = settings.flower_address in EVERYWHERE or is_loopback(settings.flower_address)
+    host = LOOPBACK if everywhere else settings.flower_address
+    return Program("flower", command, told, answers(f"http://{host}:{address.port}/healthcheck"))
 
 
 def web(address: Address, env: dict[str, str]) -> Program:

@@ -19,6 +19,7 @@ from sync.pruning import Keep
 from workers.credential_settings import EMULATED_KEY_FILE, CredentialSettings, Empty, File, SettingsError, emulated
 from workers.limit_settings import LimitSettings
 from workers.retention_settings import RetentionSettings
+from workers.telemetry_settings import TelemetrySettings
 
 SECRETS_DIR = Path("/run/secrets")
 RUN_FILE = "run.json"
@@ -52,7 +53,7 @@ Key = Annotated[SecretStr | None, AfterValidator(_long_enough), Empty]
 Level = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(lambda value: str(value).upper())]
 
 
-class Settings(LimitSettings, RetentionSettings, CredentialSettings):
+class Settings(LimitSettings, RetentionSettings, TelemetrySettings, CredentialSettings):
     """Every knob. Times are seconds unless the name says otherwise."""
 
     model_config = SettingsConfigDict(

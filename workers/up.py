@@ -21,6 +21,7 @@ from workers.embedded import Embedded, Stack
 from workers.programs import Address
 from workers.settings import EMULATED_HOSTS_FILE, EMULATED_KEY_FILE, LOOPBACK_URL, RUN_FILE, Settings, with_emulators
 from workers.supervisor import Log, Program, Supervisor, stop_leftovers
+from workers.telemetry import METRICS_DIRECTORY, empty_metrics
 from workers.web.loopback import is_loopback_url
 from workers.wiring import APP_ROLE
 
@@ -102,7 +103,7 @@ def running(settings: Settings, *, log: Log) -> Iterator[Running]:
 def _all(
     settings: Settings, stack: Stack, emulated: dict[str, Address], web: Address, flower: Address
 ) -> list[Program]:
-    env = programs.environment(settings, stack)
+    env = programs.environment(settings, stack) | {METRICS_DIRECTORY: str(empty_metrics(settings.state_dir))}
     emulators = [programs.emulator(name, address=address, settings=settings) for name, address in emulated.items()]
     others = [programs.web(web, env), programs.flower(settings, flower, env), programs.beat(settings, env)]
     return [*emulators, *programs.workers(settings, stack, env), *others]

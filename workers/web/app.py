@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from importlib.metadata import version
 
 from fastapi import FastAPI, HTTPException
+from fastapi.telemetry import TelemetryConfig
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.session import transaction
-from workers import observability
+from workers import observability, telemetry
 from workers.app import runtime, settings
 from workers.walls import forbid_engine, reporter
-from workers.web import availability, booking, forms, guards, nudges, problems, proposals, waiting, webhooks
+from workers.web import availability, booking, forms, guards, metrics, nudges, problems, proposals, waiting, webhooks
 from workers.web.loopback import require_loopback
+
+# FastAPI's own would take part in the traces of strangers, and record texts of errors and addresses (P12): workers.tracing.
+NO_TELEMETRY: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
 
 
 def serve() -> FastAPI:
@@ -26,17 +37,32 @@ def serve() -> FastAPI:
     """
     require_loopback(settings(), arguments=sys.argv[1:], env=os.environ)
     observability.configure(settings().log_level)
+    telemetry.start(settings())
     forbid_engine(reporter(runtime().sessions))
     forms.connected()  # says now, not at the first submission, which mapping files are wrong
-    return create_app()
+    app = create_app()
+    if telemetry.is_traced(settings()):
+        _trace(app)
+    return app
+
+
+def _trace(app: FastAPI) -> None:
+    """Let a trace begin at the door."""
+    with contextlib.suppress(ImportError):  # an optional extra; the log has said by now that it is missing
+        from workers.tracing import TracedRequests  # noqa: PLC0415
+
+        app.add_middleware(TracedRequests)
 
 
 def create_app() -> FastAPI:
     """The application for this process's settings; connects at the first request."""
-    app = FastAPI(title="watertight", version=version("watertight"), docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="watertight", version=version("watertight"), docs_url=None, redoc_url=None, telemetry=NO_TELEMETRY
+    )
     app.state.watcher = waiting.install()
     app.state.nudges = nudges.Nudges()
     app.state.tray = webhooks.install()
+    app.state.watched = metrics.Watched()
     app.add_middleware(guards.BodyLimit)
     app.add_middleware(guards.SecurityHeaders, public_url=settings().public_url)
     problems.install(app)
@@ -47,6 +73,7 @@ def create_app() -> FastAPI:
     app.include_router(booking.router)
     app.include_router(forms.router)
     app.include_router(webhooks.router)
+    app.include_router(metrics.router)
     return app
 
 

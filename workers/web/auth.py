@@ -79,10 +79,7 @@ def guarded(scope: Scope) -> type[APIRoute]:
 
 def _guard(handle: Handler, scope: Scope) -> Handler:
     async def handler(request: Request) -> Response:
-        caller = await _identify(request)
-        if not caller.may(scope):
-            raise HTTPException(403, f"this token has not the scope {scope}")
-        rate = await _count(caller)
+        caller, rate = await admit(request, scope)
         request.state.caller = caller
         response = await handle(request)
         if rate is not None:
@@ -90,6 +87,18 @@ def _guard(handle: Handler, scope: Scope) -> Handler:
         return response
 
     return handler
+
+
+async def admit(request: Request, scope: Scope) -> tuple[Caller, Rate | None]:
+    """Who asks, and what is left of the token's rate.
+
+    Raises:
+        HTTPException: 401, 403 or 429.
+    """
+    caller = await _identify(request)
+    if not caller.may(scope):
+        raise HTTPException(403, f"this token has not the scope {scope}")
+    return caller, await _count(caller)
 
 
 async def _identify(request: Request) -> Caller:
