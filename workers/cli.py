@@ -29,7 +29,6 @@ from workers.cli_schedule import schedule
 from workers.cli_tokens import tokens
 from workers.embedded import EmbeddedError
 from workers.emulate import PROVIDERS, serve
-from workers.health import healthy
 from workers.listing import AsJson, read_instant, show, show_past, show_story
 from workers.settings import Settings, SettingsError, load
 from workers.supervisor import NotReady
@@ -61,7 +60,6 @@ for name, group in (
 app.command()(sync)
 app.command()(doctor)
 app.command()(audit)
-app.command()(healthy)
 app.command("flower")(flower)
 
 

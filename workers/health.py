@@ -1,47 +1,55 @@
-"""``watertight healthy NAME``: whether a process of this host does its work, for containers and whoever else restarts them.
+"""``python -m workers.health NAME``: whether a process of this host does its work, for containers and whoever restarts them.
 
 A worker's heartbeat is written only while its main loop runs and the broker takes its events, and beat's with each look at its
-table; the servers are asked over HTTP. A process that hangs is found as well as one that is gone.
+table; the servers are asked over HTTP. So a process that hangs is found as well as one that is gone. Asked every few seconds
+everywhere, this loads nothing but what comes with Python.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Annotated
-
-import typer
-
-from sync.errors import NotFound, ProviderTimeout
-from workers.app import HEARTBEATS
-from workers.settings import load
 
 STALE_SECONDS = 60.0
 ANSWER_SECONDS = 5.0
-ADDRESSES = {"web": "http://127.0.0.1:{port}/readyz", "flower": "http://127.0.0.1:{port}/healthcheck"}
-
-Name = Annotated[str, typer.Argument(metavar="NAME", help="new, cancel, update, commit, upkeep, beat, web or flower.")]
-Port = Annotated[int, typer.Option(min=1, max=65535, help="Of web and flower.")]
+SERVERS = {"web": (8000, "readyz"), "flower": (5555, "healthcheck")}
+USAGE = "usage: python -m workers.health new|cancel|update|commit|upkeep|beat|web|flower [PORT]"
 
 
-def healthy(name: Name, port: Port = 8000) -> None:
-    """Exit code 0 if the process works, 1 if it is gone, hangs, or cannot reach what it needs."""
-    if name in ADDRESSES:
-        _ask(name, ADDRESSES[name].format(port=port))
-        return
-    file = load().state_dir / HEARTBEATS / Path(name).name
+def trouble(name: str, port: int | None = None) -> str | None:
+    """What is wrong with the process, in a sentence; None if it works."""
+    if name in SERVERS:
+        usual, path = SERVERS[name]
+        return _ask(f"http://127.0.0.1:{port or usual}/{path}")
+    file = Path(os.environ.get("WATERTIGHT_STATE_DIR", ".watertight")) / "heartbeats" / name
     if not file.exists():
-        raise NotFound(f"{name} has never said that it is alive here")
+        return f"{name} has never said that it is alive here"
     age = time.time() - file.stat().st_mtime
-    if age > STALE_SECONDS:
-        raise ProviderTimeout(f"{name} said {age:.0f} s ago for the last time that it is alive")
+    return f"{name} said {age:.0f} s ago for the last time that it is alive" if age > STALE_SECONDS else None
 
 
-def _ask(name: str, address: str) -> None:
+def _ask(address: str) -> str | None:
     try:
         with urllib.request.urlopen(address, timeout=ANSWER_SECONDS):  # noqa: S310 - our own http address
-            return
-    except urllib.error.URLError as error:
-        raise ProviderTimeout(f"{name} does not answer: {error.reason}") from None
+            return None
+    except (urllib.error.URLError, OSError) as error:
+        return f"{address} does not answer: {error}"
+
+
+def main(arguments: list[str]) -> int:
+    """The exit code: 0 it works, 1 it does not, 2 wrong arguments."""
+    name, *port = arguments or [""]
+    if not name.isidentifier() or len(port) > 1 or not all(one.isdecimal() for one in port):
+        sys.stderr.write(f"{USAGE}\n")
+        return 2
+    found = trouble(name, *map(int, port))
+    sys.stderr.write(f"{found}\n" if found else "")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
