@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from models import history, listings, queries
 from models.agents import Agent
-from models.migrate import upgrade
+from models.migrate import MigrationBlockedError, upgrade
 from models.session import database_now, make_engine, transaction
 from sync.errors import NotFound, WatertightError
 from workers.agents_file import read_agents, store_agents
@@ -34,7 +34,7 @@ from workers.settings import Settings, SettingsError, load
 from workers.supervisor import NotReady
 from workers.terminal import line, read_calendars, runtime
 
-EXPECTED = (SettingsError, EmbeddedError, NotReady, WatertightError, ValueError)
+EXPECTED = (SettingsError, EmbeddedError, NotReady, WatertightError, MigrationBlockedError, ValueError)
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 BIGGEST = 2**63 - 1  # of a bigint
 
@@ -122,7 +122,7 @@ def emulate(
 
 @app.command()
 def migrate() -> None:
-    """Bring the database to the newest tables and grants. Safe to run again, and by several at once."""
+    """Bring the database to the newest tables and grants. Safe to run again, by several at once, and while workers run."""
     engine = make_engine(load().owner_database())
     upgrade(engine)
     engine.dispose()

@@ -23,6 +23,7 @@ SHORTEST_SILENCE = timedelta(seconds=30)  # a job of every second may well be bu
 LONGEST_PAUSE = timedelta(days=1)
 BEAT_IS_LATE = timedelta(seconds=10)  # it looks every two
 
+Suspect = Literal["beat", "workers"]
 Found = Row[BeatJob, datetime | None]
 
 
@@ -64,7 +65,7 @@ def _judge(row: Found, *, now: datetime) -> Alarm | None:
     silence = now - _last_well(job, unheard)
     if silence <= _patience(job.every_seconds):
         return None
-    suspect = "beat" if now - job.next_slot > BEAT_IS_LATE else "workers"
+    suspect: Suspect = "beat" if now - job.next_slot > BEAT_IS_LATE else "workers"
     return _silent(job.name, seconds=silence, every=job.every_seconds, suspect=suspect)
 
 
@@ -83,7 +84,7 @@ def _patience(every: float) -> timedelta:
     return max(SILENT_PERIODS * timedelta(seconds=every), SHORTEST_SILENCE)
 
 
-def _silent(name: str, *, seconds: timedelta, every: float, suspect: Literal["beat", "workers"]) -> Alarm:
+def _silent(name: str, *, seconds: timedelta, every: float, suspect: Suspect) -> Alarm:
     """``suspect``: beat has not fired what is due, or it has and no worker has run it."""
     detail = {"job": name, "seconds": round(seconds.total_seconds()), "every": every, "suspect": suspect}
     return Alarm(f"silent:{name}", "job_silent", detail=detail)
