@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import redis
 import structlog
 from kombu.exceptions import OperationalError
 
 from sync.domain import Job
 from sync.hints import Nudge
 from workers.app import JOBS, app
+from workers.queues import length
 
 TASKS = {Job(job): task for task, job in JOBS.items()}
 HINT_SECONDS = 60.0  # a message that waited for longer was sent again
@@ -59,7 +59,7 @@ def waiting() -> int:
     """How many messages no commit worker has taken yet; 0 while the broker is away."""
     with app.connection_for_read() as connection:
         try:
-            return int(connection.default_channel.client.llen("commit"))
-        except (OperationalError, redis.RedisError) as error:
+            return length(connection, "commit")
+        except (OperationalError, *connection.connection_errors) as error:
             log.warning("nudge.unknown", error=type(error).__name__)
             return 0

@@ -47,6 +47,7 @@ def _long_enough(value: SecretStr | None) -> SecretStr | None:
 
 Postgres = Annotated[SecretStr | None, _address("postgresql", "postgresql+psycopg"), Empty]
 Redis = Annotated[SecretStr | None, _address("redis", "rediss"), Empty]
+Broker = Annotated[SecretStr | None, _address("redis", "rediss", "amqp", "amqps"), Empty]
 Seconds = Annotated[float, Field(ge=0.1, le=86_400 * 366, allow_inf_nan=False)]
 Days = Annotated[float, Field(gt=0, le=3_660, allow_inf_nan=False)]
 Key = Annotated[SecretStr | None, AfterValidator(_long_enough), Empty]
@@ -70,7 +71,10 @@ class Settings(LimitSettings, RetentionSettings, TelemetrySettings, CredentialSe
     owner_database_url: Postgres = Field(
         default=None, description="who owns the tables, for migrations; else DATABASE_URL must be allowed to"
     )
-    broker_url: Redis = None
+    broker_url: Broker = None
+    limits_url: Redis = Field(
+        default=None, description="where the fleet counts its requests, if the broker is no Valkey or Redis"
+    )
     public_url: str = LOOPBACK_URL
     web_port: int = Field(default=0, ge=0, le=65535, description="0 takes any free port")
     flower_port: int = Field(default=0, ge=0, le=65535, description="0 takes any free port")
@@ -163,6 +167,16 @@ class Settings(LimitSettings, RetentionSettings, TelemetrySettings, CredentialSe
 
     def broker(self) -> str:
         return self._url("BROKER_URL", self.broker_url, "broker_url")
+
+    def counters(self) -> str | None:
+        """Where the fleet counts its requests: a Valkey or Redis; None where there is none, and each process keeps to a share."""
+        if self.limits_url is not None:
+            return self.limits_url.get_secret_value()
+        try:
+            broker = self.broker()
+        except SettingsError:
+            return None
+        return broker if broker.startswith("redis") else None
 
     def _url(self, name: str, chosen: SecretStr | None, running: str) -> str:
         if chosen is not None:

@@ -14,7 +14,7 @@ from itertools import accumulate
 from typing import Generic, TypeVar
 
 import structlog
-from kombu import Connection
+from kombu.connection import Connection
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import Engine, create_engine
@@ -24,6 +24,7 @@ from sqlalchemy.pool import NullPool
 from celeryconfig import task_queues
 from models.gauges import BOUNDS, DECIDED, GAUGES, REFLECTED, Chronicle, Reading, Tally, bound_statements, read_gauges
 from models.session import make_sessions, transaction
+from workers.queues import length
 
 PATIENCE_SECONDS = 4.0
 SOCKET_SECONDS = 2
@@ -133,21 +134,10 @@ class StandingCollector(Collector):
         try:
             with self._connection() as connection:
                 connection.ensure_connection(max_retries=1, timeout=SOCKET_SECONDS)
-                return {queue: _length(connection, queue) for queue in task_queues}
+                return {queue: length(connection, queue) for queue in task_queues}
         except Exception as error:  # noqa: BLE001 - whatever the library of this broker raises
             log.warning("metrics.broker_away", error=type(error).__name__)
             return None
-
-
-def _length(connection: Connection, queue: str) -> int:
-    """A queue that nobody has written to yet need not exist, and asking for it closes the channel."""
-    channel = connection.channel()
-    try:
-        return int(channel.queue_declare(queue, passive=True).message_count)
-    except connection.channel_errors:
-        return 0
-    finally:
-        channel.close()
 
 
 def _single(name: str, text: str, value: float) -> Metric:

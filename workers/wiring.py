@@ -15,7 +15,7 @@ from sync.detect import Detector
 from sync.domain import CalendarRef
 from sync.ports import CalendarReader, Calendars, CalendarWriter, Subscribers
 from workers.doors import door_of
-from workers.settings import Settings, SettingsError, as_it_runs
+from workers.settings import Settings, as_it_runs
 from workers.walls import RefusingWriter, Report, reporter, watch_database
 
 APP_ROLE = "watertight_app"
@@ -62,11 +62,7 @@ def build_committing(settings: Settings) -> Runtime:
 
 def fleet_limits(settings: Settings) -> FleetLimits:
     """The limiter that this process shares with all who have the same broker; without one it keeps to a small share."""
-    try:
-        url: str | None = settings.broker()
-    except SettingsError:
-        url = None
-    return FleetLimits(url, rules=settings.limits())
+    return FleetLimits(settings.counters(), rules=settings.limits())
 
 
 def rand() -> float:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import redis
 import requests
-from kombu import Connection
+from kombu.connection import Connection
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import event, text
 

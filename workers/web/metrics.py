@@ -6,7 +6,7 @@ import time
 from functools import cached_property
 
 from fastapi import APIRouter, Request, Response
-from kombu import Connection
+from kombu.connection import Connection
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 

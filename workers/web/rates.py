@@ -22,7 +22,6 @@ from providers.limits import PREFIX, SOCKET_SECONDS, Circuit
 from providers.local_limits import LocalLimits
 from providers.rules import Limit, Per
 from workers.app import settings
-from workers.settings import SettingsError
 
 WINDOW_SECONDS = 60
 
@@ -104,8 +103,4 @@ class _Fleet:
 @functools.lru_cache(maxsize=1)
 def connected() -> Rates:
     """The counts that this process shares with all who have the same broker."""
-    try:
-        url: str | None = settings().broker()
-    except SettingsError:
-        url = None
-    return Rates(url, share=settings().limits_blind_share)
+    return Rates(settings().counters(), share=settings().limits_blind_share)
