@@ -83,8 +83,7 @@ def test_flower_reads_like_a_sentence_in_a_browser(stack: Stack) -> None:
         page.goto(f"{stack.run['flower']}/tasks")
         table = page.locator("#tasks-table")
         expect(table.get_by_text(re.compile(r"^(dana|ben|asha), (outlook|google|hubspot|calcom) \w+ \(calendar \d+\)$")).first).to_be_visible(timeout=30_000)  # fmt: skip
-        page.goto(f"{stack.run['flower']}/tasks#/")
-        page.locator("input[type=search]").fill("Commit")
+        page.locator("input[type=search]").fill("args:proposal")
         expect(table.get_by_text(re.compile(r"^(proposal|write) \d+, ")).first).to_be_visible(timeout=30_000)
         expect(table.get_by_text(re.compile(r"^accepted|^refused: |^copied")).first).to_be_visible(timeout=30_000)
         shown = table.inner_text()
