@@ -6,7 +6,7 @@ import time
 from functools import cached_property
 
 from fastapi import APIRouter, Request, Response
-from kombu import Connection
+from kombu.connection import Connection
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
@@ -25,7 +25,8 @@ router = APIRouter()
 
 def broker() -> Connection:
     options = {"socket_timeout": SOCKET_SECONDS, "socket_connect_timeout": SOCKET_SECONDS}
-    return app.connection_for_read(transport_options=app.conf.broker_transport_options | options)
+    made: Connection = app.connection_for_read(transport_options=app.conf.broker_transport_options | options)
+    return made
 
 
 class Watched:
