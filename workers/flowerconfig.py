@@ -8,7 +8,7 @@ from typing import Any
 
 # What runs answer, said at more length: there is room for it here.
 SENTENCES = (
-    (r"(full read|read) of (\d+), (\d+) proposed", r"\1: \2 events, proposed \3"),
+    (r"(full read|read) of (\d+), (\d+) proposed", r"\1: \2 seen, \3 proposed"),
     (r"(\d+) calendars", r"sent to \1 calendars"),
     (r"(\d+) of (\d+) resumed", r"woke \1 of \2 that were due"),
     (r"accepted: accepted", r"accepted"),

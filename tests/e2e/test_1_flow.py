@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -13,11 +14,13 @@ from typing import Any
 
 import pytest
 import requests
+from playwright.sync_api import expect, sync_playwright
 
 from tests.e2e.stack import ROOT, Stack, environment, wait_for
 
 pytestmark = pytest.mark.timeout(300)
 
+ANYWHERE = "0.0.0.0"  # noqa: S104 - what is refused
 QUEUES = {"new", "cancel", "update", "commit", "upkeep"}
 
 
@@ -68,6 +71,75 @@ def finished(stack: Stack) -> list[dict[str, Any]]:
     tasks = [task for task in found.values() if task["state"] == "SUCCESS"]
     names = {task["name"] for task in tasks}
     return tasks if {"NewAppointmentSync.calendar", "Commit", "ResumeCommits"} <= names else []
+
+
+def test_flower_reads_like_a_sentence_in_a_browser(stack: Stack) -> None:
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        pytest.skip("no Chromium on this machine (Debian: apt-get install chromium): Flower was not looked at")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto(f"{stack.run['flower']}/tasks")
+        table = page.locator("#tasks-table")
+        expect(table.get_by_text(re.compile(r"^(dana|ben|asha), (outlook|google|hubspot|calcom) \w+ \(calendar \d+\)$")).first).to_be_visible(timeout=30_000)  # fmt: skip
+        page.locator("input[type=search]").fill("args:proposal")
+        expect(table.get_by_text(re.compile(r"^(proposal|write) \d+, ")).first).to_be_visible(timeout=30_000)
+        expect(table.get_by_text(re.compile(r"^accepted|^refused: |^copied")).first).to_be_visible(timeout=30_000)
+        shown = table.inner_text()
+        browser.close()
+    assert [word for word in stack.private if word in shown] == []
+
+
+def test_flower_by_itself_asks_for_a_password_where_others_reach_it(stack: Stack) -> None:
+    refused = subprocess.run(
+        [sys.executable, "-m", "workers.cli", "flower"], cwd=ROOT, env=environment(stack.state_dir, FLOWER_ADDRESS=ANYWHERE), capture_output=True, text=True, timeout=60, check=False
+    )  # fmt: skip
+    assert (refused.returncode, "WATERTIGHT_FLOWER_USERS" in refused.stderr) == (1, True), refused
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    env = environment(stack.state_dir / "apart", FLOWER_USERS="ops:secret", BROKER_URL=stack.run["broker_url"])  # fmt: skip
+    (stack.state_dir / "apart").mkdir()
+    flower = subprocess.Popen([sys.executable, "-m", "workers.cli", "flower", "--port", str(port)], cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    try:
+        url = f"http://127.0.0.1:{port}"
+        wait_for(lambda: _status(f"{url}/healthcheck") == 200, "Flower of its own")
+        pages = ("/", "/tasks", "/workers", "/api/tasks", "/api/workers")
+        assert {path: _status(url + path) for path in pages} == dict.fromkeys(pages, 401)
+        assert _status(f"{url}/tasks", auth=("ops", "wrong")) == 401
+        assert _status(f"{url}/tasks", auth=("ops", "secret")) == 200
+    finally:
+        flower.terminate()
+        flower.wait(30)
+
+
+def _status(url: str, auth: tuple[str, str] | None = None) -> int:
+    try:
+        return requests.get(url, auth=auth, timeout=10).status_code
+    except requests.ConnectionError:
+        return 0
+
+
+def test_one_scrape_shows_what_every_process_did(stack: Stack) -> None:
+    """Jobs on threads, commits in a pool of processes, beat: all of it at the web process."""
+
+    def scrape() -> str:
+        return requests.get(f"{stack.run['web']}/metrics", timeout=30).text
+
+    counted = [
+        'watertight_tasks_total{state="success",task="Commit"}',
+        'watertight_tasks_total{state="success",task="NewAppointmentSync.calendar"}',
+        'watertight_tasks_total{state="success",task="ResumeCommits"}',
+        'watertight_vendor_requests_total{method="GET",route="/users/{user}/calendarView",status="200",vendor="outlook"}',
+        'watertight_decisions_total{kind="book",reason="accepted"}',
+        'watertight_reflect_seconds_count{provider="google"}',
+        'watertight_job_age_seconds{job="UpdateSync"}',
+    ]
+    wait_for(lambda: all(name in scrape() for name in counted), "every figure")
+    text = scrape()
+    assert "watertight_database_up 1.0" in text
+    assert "flower_" not in text, "Flower's own figures are not ours"
+    assert [word for word in stack.private if word in text] == []
 
 
 def test_a_message_carries_ids_only(stack: Stack) -> None:

@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 import redis
 import requests
-from kombu.connection import Connection
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import event, text
 
@@ -24,6 +23,7 @@ from sync.tokens import Scope, create_token
 from tests.conftest import Shared
 from tests.integration.served import ROOT, Web, serve
 from tests.integration.world import World, at
+from workers.app import app
 from workers.embedded import EmbeddedValkey
 from workers.standing import StandingCollector, connect
 from workers.telemetry import empty_metrics
@@ -232,7 +232,9 @@ def test_from_elsewhere_only_a_token_of_its_scope_opens_it(web: Web, world: Worl
 
 def test_a_scrape_costs_few_statements_and_none_of_them_long(busy: World, shared: Shared) -> None:
     url = shared.app.url.render_as_string(hide_password=False)
-    standing = StandingCollector(connect(url, role="watertight_app"), lambda: Connection("redis://127.0.0.1:1/0"))
+    standing = StandingCollector(
+        connect(url, role="watertight_app"), lambda: app.connection_for_read("redis://127.0.0.1:1/0")
+    )
     seen: list[str] = []
 
     def look(_connection: object, _cursor: object, statement: str, *_: object) -> None:

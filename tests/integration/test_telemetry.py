@@ -21,7 +21,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
 from providers.emulated_faults import Fault
-from providers.emulation import HumanAction, HumanEvent, build_app
+from providers.emulation import Emulator, HumanAction, HumanEvent, build_app
 from providers.google.emulator import GoogleEmulator
 from providers.outlook.emulator import OutlookEmulator
 from tests.fixtures.google.serving import service_account, serving
@@ -103,7 +103,7 @@ def watched(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with ExitStack() as stack:
-        urls = {"outlook": outlook, "google": google}
+        urls: dict[str, Emulator] = {"outlook": outlook, "google": google}
         at = {name: stack.enter_context(serving(build_app(one))) for name, one in urls.items()}
         collector = stack.enter_context(collecting())
         valkey = stack.enter_context(EmbeddedValkey(tmp_path_factory.mktemp("valkey")))

@@ -86,7 +86,7 @@ def test_arguments_read_like_a_sentence(told: str | None, read: str | None) -> N
 @pytest.mark.parametrize(
     ("told", "read"),
     [
-        ("'read of 3, 1 proposed, 2 quarantined'", "read: 3 events, proposed 1, 2 quarantined"),
+        ("'read of 3, 1 proposed, 2 quarantined'", "read: 3 seen, 1 proposed, 2 quarantined"),
         ("'12 calendars'", "sent to 12 calendars"),
         ("'0 of 3 resumed: 9 messages wait already'", "woke 0 of 3 that were due: 9 messages wait already"),
         ("'accepted: accepted'", "accepted"),

@@ -25,7 +25,8 @@ router = APIRouter()
 
 def broker() -> Connection:
     options = {"socket_timeout": SOCKET_SECONDS, "socket_connect_timeout": SOCKET_SECONDS}
-    return app.connection_for_read(transport_options=app.conf.broker_transport_options | options)
+    made: Connection = app.connection_for_read(transport_options=app.conf.broker_transport_options | options)
+    return made
 
 
 class Watched:
