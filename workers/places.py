@@ -54,8 +54,10 @@ class Place:
             log.warning("alert.place_failed", place=self.shown, error=type(error).__name__)
             return False
 
-    def is_understood(self) -> bool:
-        return apprise.Apprise.instantiate(self.url, suppress_exceptions=True) is not None
+    def trouble(self) -> str | None:
+        """Why nothing can arrive here, as far as the URL alone tells."""
+        known = apprise.Apprise.instantiate(self.url, suppress_exceptions=True) is not None
+        return None if known else "Apprise does not understand this URL"
 
 
 NAMED_BY_HOST = ("json", "jsons", "xml", "xmls", "form", "forms", "http", "https")  # of others the host is a token

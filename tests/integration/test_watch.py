@@ -46,7 +46,7 @@ class People:
         ):
             earlier = ", ".join(f"{column} = {column} - make_interval(secs => {seconds})" for column in columns)
             with transaction(self.world.app) as session:
-                session.execute(text(f"UPDATE {table} SET {earlier}"))
+                session.execute(text(f"UPDATE {table} SET {earlier}"))  # noqa: S608 - names from above
 
     def notices(self) -> list[tuple[str, str, int]]:
         """Kind, state and tries of each."""
