@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import structlog
-from kombu.exceptions import OperationalError
+from kombu.connection import Connection
+from kombu.exceptions import ChannelError, OperationalError
 from redis import RedisError
 from sqlalchemy.orm import Session
 
@@ -22,6 +24,8 @@ from workers.settings import Settings
 
 SOON = 900.0  # what becomes critical within these seconds needs no second alert about what follows from it
 DUE_LOOKED_AT = 50
+ASK_SECONDS = 3
+PATIENCE = {"socket_timeout": ASK_SECONDS, "socket_connect_timeout": ASK_SECONDS, "max_retries": 1}
 BROKEN_SECONDS = 86_400.0
 ROLES = {"master": "picture_old"}
 
@@ -57,12 +61,20 @@ def look_at_broker(settings: Settings) -> Broker | None:
     if settings.broker_url is None and "broker_url" not in settings.running:
         return None
     try:
-        with app.connection_for_read(connect_timeout=5) as connection:
-            client = connection.default_channel.client
-            return Broker({name: int(client.llen(name)) for name in app.amqp.queues})
+        with Connection(settings.broker(), connect_timeout=ASK_SECONDS, transport_options=PATIENCE) as connection:
+            channel = connection.channel()
+            return Broker({name: _length(channel, name) for name in sorted(app.amqp.queues)})
     except (OperationalError, RedisError, OSError) as error:
         log.warning("watch.broker_away", error=type(error).__name__)
         return Broker(None)
+
+
+def _length(channel: Any, queue: str) -> int:  # noqa: ANN401 - kombu has no types
+    """A queue that nobody has declared yet, or that a broker forgets when it is empty, has no messages."""
+    try:
+        return int(channel.queue_declare(queue=queue, passive=True).message_count)
+    except ChannelError:
+        return 0
 
 
 def old_pictures(session: Session, look: Look) -> list[Alarm]:

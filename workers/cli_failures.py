@@ -82,6 +82,8 @@ def replay(
     show([asdict(one) for one in done], as_json=json)
     if not json:
         line("watertight", f"{sum(one.done for one in done)} of {len(failures or plan)} replayed")
+    if not all(one.done for one in done):
+        raise typer.Exit(1)
 
 
 def _row(letter: DeadLetterRecord) -> dict[str, object]:

@@ -38,7 +38,7 @@ def alert_codes() -> set[str]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in {"open_alert", "Alarm"}:
                 given = [keyword.value for keyword in node.keywords if keyword.arg == "code"] or node.args[1:2]
-                found |= {value.value for value in given if isinstance(value, ast.Constant)}
+                found |= {str(value.value) for value in given if isinstance(value, ast.Constant)}
     return found
 
 
@@ -92,6 +92,8 @@ def commands() -> Iterator[str]:
 @pytest.mark.parametrize("command", sorted(set(commands())))
 def test_every_command_can_be_pasted(command: str) -> None:
     """With a number, or the name of a job, in the place of each word in capitals."""
+    if command.startswith("watertight audit") and not AUDITS:
+        pytest.skip("there is no audit yet")
     words = [
         "NewAppointmentSync" if word == "JOB" else "7" if word.isupper() else word for word in shlex.split(command)
     ]
