@@ -41,6 +41,7 @@ task_routes = {
     "ResumeCommits": {"queue": "upkeep"},
     "ReleaseHolds": {"queue": "upkeep"},
     "RenewSubscriptions": {"queue": "upkeep"},
+    "Prune": {"queue": "upkeep"},
 }
 
 # --- Flower sees every task from "sent" on. Costs about half of the peak no-op throughput, which we are far from.

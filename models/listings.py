@@ -1,4 +1,4 @@
-"""Reads for operators: calendars and their freshness, failures, alerts, schedule. Nothing here touches the ledger."""
+"""Reads for operators: calendars and their freshness, failures, alerts. Nothing here touches the ledger."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from models.agents import Agent, Calendar
 from models.failures import Alert, DeadLetter
 from models.feeds import Cursor, Sighting
 from models.push import Channel
-from models.schedule import BeatJob
 
 LIMIT = 200
 UNHEALTHY = 2  # reads in a row that found what the vendor had not told; one may be a push that is still on its way
@@ -182,21 +181,6 @@ def list_alerts(session: Session) -> list[dict[str, Any]]:
             "opened_at": row.opened_at,
             "last_seen": row.last_seen,
             "detail": row.detail,
-        }
-        for row in rows
-    ]
-
-
-def list_schedule(session: Session) -> list[dict[str, Any]]:
-    rows = session.scalars(select(BeatJob).order_by(BeatJob.name))
-    return [
-        {
-            "name": row.name,
-            "every_seconds": row.every_seconds,
-            "enabled": row.enabled,
-            "last_slot": row.last_slot,
-            "next_slot": row.next_slot,
-            "changed_by": row.changed_by,
         }
         for row in rows
     ]

@@ -40,7 +40,10 @@ class Login(Base):
 
 
 class Action(Base):
-    """What somebody did to the running system (``schedule.pause``), to what, and what it was before and after. Append-only."""
+    """What somebody did to the running system (``schedule.pause``), to what, and what it was before and after.
+
+    Append-only: only Prune deletes, and the database refuses it what is younger than a quarter of a year.
+    """
 
     __tablename__ = "actions"
     __table_args__ = (CheckConstraint("via in ('cli', 'console')", name="via"), Index("ix_actions_done_at", "done_at"))

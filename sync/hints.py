@@ -10,19 +10,18 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import RowMapping, delete, func, or_, select, text, update
+from sqlalchemy import RowMapping, func, or_, select, text, update
 from sqlalchemy.orm import Session
 
 from models.agents import Agent, Calendar
 from models.feeds import Cursor, Sighting
-from models.push import Channel, Delivery
+from models.push import Channel
 from models.session import Sessions, transaction
 from sync.domain import CalendarId, Job
 from sync.errors import NotFound
 from sync.pushes import Notice, Push
 
 LOST_SECONDS = 30.0  # after so long a message about a hint has not arrived, or its run was killed
-KEPT = timedelta(days=7)  # vendors repeat a delivery for hours; one that comes later costs a read
 LIMIT = 500
 
 Wanted = Collection[tuple[CalendarId, Job]]
@@ -199,11 +198,6 @@ def count_unannounced(session: Session, calendar_id: CalendarId, *, since: datet
         )
         .values(unannounced=Channel.unannounced + 1)
     )
-
-
-def forget_old(session: Session) -> None:
-    """Delete the deliveries that no vendor repeats any more."""
-    session.execute(delete(Delivery).where(Delivery.received_at < func.clock_timestamp() - KEPT))
 
 
 def _nudge(row: RowMapping) -> Nudge:

@@ -16,12 +16,13 @@ from celery.exceptions import SoftTimeLimitExceeded, TaskPredicate
 from kombu.exceptions import OperationalError as Unsent
 from psycopg.errors import LockNotAvailable
 from sqlalchemy import create_engine
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from models.session import make_sessions, transaction
 from sync.errors import WatertightError
 from sync.failures import code_of
+from sync.schedule import note_run
 from workers import observability
 from workers.dead_letters import keep_failed_task
 from workers.settings import Settings, SettingsError, load
@@ -50,7 +51,9 @@ class WatertightTask(Task):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - Celery's own signature
         try:
-            return self.run(*args, **kwargs)
+            result = self.run(*args, **kwargs)
+            _note_run(self.name, str(self.request.id or ""))
+            return result  # noqa: TRY300 - whoever is away leaves by the end of this function
         except (WatertightError, TaskPredicate, SoftTimeLimitExceeded):
             raise
         except Exception as error:  # noqa: BLE001 - whatever else it is, it is a bug
@@ -67,6 +70,21 @@ class WatertightTask(Task):
             where = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames[-6:]]
             log.error("task.bug", task=self.name, error=type(error).__name__, where=where)  # noqa: TRY400 - no text
             raise UnexpectedError(type(error).__name__) from None
+
+
+def _note_run(task: str, task_id: str) -> None:
+    """Keep when a run that beat fired (``NAME@slot``) ended well: from that a dead beat or worker is noticed.
+
+    The run was good whatever happens here; in a database that is away the next one notes it.
+    """
+    name, fired, _ = task_id.partition("@")
+    if not fired:
+        return
+    try:
+        with transaction(runtime().sessions) as session:
+            note_run(session, name, task=task)
+    except SQLAlchemyError as error:
+        log.warning("task.run_not_noted", task=task, error=type(error).__name__)
 
 
 def is_database_away(error: BaseException) -> bool:

@@ -21,6 +21,7 @@ from sync.catalogue import entry_of
 from workers.app import app
 from workers.dead_letters import COMMIT
 from workers.settings import Settings
+from workers.silence import silent_jobs
 
 SOON = 900.0  # what becomes critical within these seconds needs no second alert about what follows from it
 DUE_LOOKED_AT = 50
@@ -122,8 +123,14 @@ def away_broker(session: Session, look: Look) -> list[Alarm]:  # noqa: ARG001 - 
     return [Alarm("broker:away", "broker_away")] if gone else []
 
 
+def silences(session: Session, look: Look) -> list[Alarm]:
+    """Jobs that have not run for three periods, and pauses that somebody may have forgotten."""
+    return silent_jobs(session, look.settings, watching_since=look.since)
+
+
 CHECKS = (
     Check(("picture:",), old_pictures),
     Check(("queue:",), full_queues),
     Check(("broker:",), away_broker),
+    Check(("silent:", "paused:"), silences),
 )

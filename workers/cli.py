@@ -16,15 +16,16 @@ from psycopg import errors as refusals
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
-from models import history, listings, queries
+from models import history, queries
 from models.agents import Agent
-from models.migrate import upgrade
+from models.migrate import MigrationBlockedError, upgrade
 from models.session import database_now, make_engine, transaction
 from sync.errors import NotFound, WatertightError
 from workers.agents_file import read_agents, store_agents
 from workers.cli_alerts import alerts
 from workers.cli_calendars import calendars, doctor, sync
 from workers.cli_failures import failures
+from workers.cli_schedule import schedule
 from workers.cli_tokens import tokens
 from workers.embedded import EmbeddedError
 from workers.emulate import PROVIDERS, serve
@@ -33,7 +34,7 @@ from workers.settings import Settings, SettingsError, load
 from workers.supervisor import NotReady
 from workers.terminal import line, read_calendars, runtime
 
-EXPECTED = (SettingsError, EmbeddedError, NotReady, WatertightError, ValueError)
+EXPECTED = (SettingsError, EmbeddedError, NotReady, WatertightError, MigrationBlockedError, ValueError)
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 BIGGEST = 2**63 - 1  # of a bigint
 
@@ -45,7 +46,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 agents = typer.Typer(help="Who has which calendars.", no_args_is_help=True)
-schedule = typer.Typer(help="When beat runs what.", no_args_is_help=True)
 for name, group in (
     ("agents", agents),
     ("calendars", calendars),
@@ -118,7 +118,7 @@ def emulate(
 
 @app.command()
 def migrate() -> None:
-    """Bring the database to the newest tables and grants. Safe to run again, and by several at once."""
+    """Bring the database to the newest tables and grants. Safe to run again, by several at once, and while workers run."""
     engine = make_engine(load().owner_database())
     upgrade(engine)
     engine.dispose()
@@ -177,13 +177,6 @@ def show_history(
         instant = read_instant(at) if at else database_now(session)
         past = history.calendar_as_of(session, agent_id, instant)
     show_past(past, as_json=json)
-
-
-@schedule.command("list")
-def list_schedule(json: AsJson = False) -> None:  # noqa: FBT002 - a command-line flag
-    """Every beat entry with its period and next run."""
-    with transaction(runtime().sessions) as session:
-        show(listings.list_schedule(session), as_json=json)
 
 
 def _api(settings: Settings) -> str:

@@ -18,6 +18,7 @@ from sync.failures import open_alert, record_attempt
 from sync.hints import Nudge, pass_on
 from sync.patience import hold_back, put_off
 from sync.retry import RetryIn, RetryPolicy
+from sync.schedule import find_period
 from workers.app import runtime, settings
 from workers.nudge import nudge, wake
 from workers.wiring import rand
@@ -32,11 +33,15 @@ log = structlog.get_logger(__name__)
 def fan_out(subtask: Any, job: Job, *, every: float) -> str:  # noqa: ANN401 - Celery has no types
     """One task per due calendar, spread over half of the period ``every`` (seconds) and void after it.
 
-    A calendar whose vendor tells us about changes is read only every few periods.
+    The period in the schedule wins over that of the settings. A calendar whose vendor tells us about changes is read only
+    every few periods.
     """
     factor = settings().poll_factor
-    fresh = every * (factor - 0.5) if factor > 1 else 0.0  # half a period: what was read at a slot is due at another
     with transaction(runtime().sessions) as session:
+        every = find_period(session, subtask.name.removesuffix(".calendar")) or every
+        fresh = (
+            every * (factor - 0.5) if factor > 1 else 0.0
+        )  # half a period: what was read at a slot is due at another
         due = list_due_calendars(session, job.value, fresh_seconds=fresh)
     for position, calendar in enumerate(due):
         subtask.apply_async(

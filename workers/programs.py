@@ -20,7 +20,7 @@ from workers.settings import Settings
 from workers.supervisor import Program
 
 LOOPBACK = "127.0.0.1"
-PERIODS = ("new_every", "cancel_every", "update_every", "resume_every", "release_every", "renew_every")
+PERIODS = ("new_every", "cancel_every", "update_every", "resume_every", "release_every", "renew_every", "prune_every")
 TOLD = (*PERIODS, "job_threads", "push_days", "poll_factor")
 EMULATED = ("outlook", "google", "hubspot", "calcom")
 

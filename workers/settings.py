@@ -15,8 +15,10 @@ from pydantic_settings import SettingsConfigDict
 from sync.changes import Brake
 from sync.detect import Horizon
 from sync.intake import HOLD_SECONDS, LONGEST_HOLD_SECONDS
+from sync.pruning import Keep
 from workers.credential_settings import EMULATED_KEY_FILE, CredentialSettings, Empty, File, SettingsError, emulated
 from workers.limit_settings import LimitSettings
+from workers.retention_settings import RetentionSettings
 from workers.watch_settings import WatchSettings
 
 SECRETS_DIR = Path("/run/secrets")
@@ -51,7 +53,7 @@ Key = Annotated[SecretStr | None, AfterValidator(_long_enough), Empty]
 Level = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(lambda value: str(value).upper())]
 
 
-class Settings(LimitSettings, WatchSettings, CredentialSettings):
+class Settings(LimitSettings, RetentionSettings, WatchSettings, CredentialSettings):
     """Every knob. Times are seconds unless the name says otherwise."""
 
     model_config = SettingsConfigDict(
@@ -79,6 +81,7 @@ class Settings(LimitSettings, WatchSettings, CredentialSettings):
     resume_every: Seconds = 10.0
     release_every: Seconds = 10.0
     renew_every: Seconds = 60.0
+    prune_every: Seconds = 3_600.0
     push_days: float = Field(default=2.0, ge=0.1, le=2.9, description="for how long a vendor is asked to push")
     poll_factor: float = Field(
         default=5.0,
@@ -111,6 +114,12 @@ class Settings(LimitSettings, WatchSettings, CredentialSettings):
             ahead=timedelta(days=self.days_ahead),
             reopen=timedelta(hours=self.window_reopen_hours),
         )
+
+    @property
+    def kept(self) -> Mapping[Keep, timedelta]:
+        """For how long what is kept. What jobs still look at is not forgotten, however short the setting."""
+        looked_at = timedelta(days=self.days_back, hours=self.window_reopen_hours)
+        return {keep: max(length, looked_at) for keep, length in self.retention().items()}
 
     @property
     def brake(self) -> Brake:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 import sys
 
 from models import listings
 from models.session import transaction
+from sync.actions import Actor
 from workers import observability
 from workers.settings import Settings, load
 from workers.wiring import Runtime, build
@@ -21,6 +24,14 @@ def runtime(settings: Settings | None = None) -> Runtime:
 def read_calendars() -> list[listings.CalendarRecord]:
     with transaction(runtime().sessions) as session:
         return listings.list_calendars(session)
+
+
+def operator() -> Actor:
+    """Who types, by the operating system; in a container that may be a number without a name."""
+    try:
+        return Actor(getpass.getuser(), "cli")
+    except (KeyError, OSError):
+        return Actor(f"uid {os.getuid()}", "cli")
 
 
 def line(name: str, text: str) -> None:

@@ -6,7 +6,8 @@ from models.listings import list_broken
 from models.queries import list_due, list_expired_holds
 from models.session import transaction
 from sync.boundaries import Boundary, cross
-from sync.hints import forget_old, list_lost
+from sync.hints import list_lost
+from sync.pruning import prune
 from workers.app import app, runtime
 from workers.nudge import nudge, waiting, wake
 
@@ -42,14 +43,27 @@ def release_holds() -> str:
 
 @app.task(name="RenewSubscriptions")
 def renew_subscriptions() -> str:
-    """Open, renew and replace push channels; send lost hints again; forget old deliveries.
+    """Open, renew and replace push channels; send lost hints again.
 
     It shares its workers with the other two and asks vendors, who may be slow: so it begins nothing new after a while.
     """
     connected = runtime()
     with transaction(connected.sessions) as session:
         lost = list_lost(session)
-        forget_old(session)
     resent = wake(lost)
     kept = connected.channels().keep_all(seconds=RENEWING_SECONDS)
     return f"{kept.sentence()}; {resent} hints sent again" if lost else kept.sentence()
+
+
+@app.task(name="Prune")
+def prune_old() -> str:
+    """Delete what is older than it is to be kept. A table that could not be pruned keeps no other from being so.
+
+    Raises:
+        SQLAlchemyError: what happened first, when all the others were done.
+    """
+    connected = runtime()
+    pruned = prune(connected.sessions, connected.settings.kept)
+    for error in pruned.failed.values():
+        raise error
+    return pruned.sentence()

@@ -13,7 +13,7 @@ from models.push import Channel
 from models.session import database_now, transaction
 from sync.domain import Job
 from sync.errors import NotFound, ProviderUnavailable
-from sync.hints import Received, Taken, forget_old, list_lost, take_all
+from sync.hints import Received, Taken, list_lost, take_all
 from sync.pushes import Push, Told
 from tests.integration.pushing import take
 from tests.integration.world import World, at, drag
@@ -229,25 +229,6 @@ def test_what_came_before_the_channel_was_opened_is_not_its_fault(world: World) 
     world.mirror.put(at(10))
     world.detect(Job.NEW, MIRROR)
     assert unannounced(world) == 0
-
-
-def test_old_deliveries_are_forgotten(told: World) -> None:
-    push(told, "old")
-    push(told, "young")
-    age(told, "old")
-    with transaction(told.app) as session:
-        forget_old(session)
-    assert told.sql("SELECT key FROM deliveries") == [("young",)]
-
-
-def age(world: World, key: str) -> None:
-    """Deliveries are never changed, so an old one is put in its place."""
-    with transaction(world.app) as session:
-        connection = session.connection()
-        connection.exec_driver_sql("DELETE FROM deliveries WHERE key = %s", (key,))
-        connection.exec_driver_sql(
-            "INSERT INTO deliveries VALUES ('memory', %s, clock_timestamp() - interval '8 days')", (key,)
-        )
 
 
 # Whatever happens to the pushes, the end is the same

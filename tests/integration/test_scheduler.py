@@ -21,8 +21,10 @@ from sqlalchemy import select, update
 
 from models.schedule import BeatFire, BeatJob
 from models.session import Sessions, make_engine, make_sessions, transaction
+from sync.schedule import EPOCH, next_slot
 from workers.embedded import EmbeddedValkey
-from workers.scheduler import EPOCH, default_periods, fire_due, install_defaults, next_slot
+from workers.periods import default_periods
+from workers.scheduler import fire_due, install_defaults
 from workers.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -139,41 +141,6 @@ def test_many_beats_fire_each_slot_once_and_miss_none(app_sessions: Sessions) ->
 def valkey(tmp_path: Path) -> Iterator[EmbeddedValkey]:
     with EmbeddedValkey(tmp_path) as server:
         yield server
-
-
-def test_two_real_beats_publish_each_slot_once(
-    app_sessions: Sessions, valkey: EmbeddedValkey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = {
-        "STATE_DIR": str(tmp_path),
-        "DATABASE_URL": app_sessions.kw["bind"].url.render_as_string(hide_password=False),
-        "BROKER_URL": valkey.url(),
-        "NEW_EVERY": "0.5",
-        "CANCEL_EVERY": "0.5",
-        "LOG_LEVEL": "WARNING",
-    }
-    for name, value in settings.items():
-        monkeypatch.setenv(f"WATERTIGHT_{name}", value)
-    command = [sys.executable, "-m", "celery", "-A", "workers.app", "beat", "--pidfile="]
-    log = (tmp_path / "beat.log").open("wb")
-    beats = [subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log) for _ in range(2)]
-    try:
-        deadline = time.monotonic() + 60
-        while len(fires(app_sessions, "NewAppointmentSync")) < 8 and time.monotonic() < deadline:
-            time.sleep(0.1)
-    finally:
-        for beat in beats:
-            beat.terminate()
-        codes = [beat.wait(30) for beat in beats]
-        log.close()
-    assert codes == [0, 0], (tmp_path / "beat.log").read_text()
-    for queue, name in (("new", "NewAppointmentSync"), ("cancel", "CancellationSync")):
-        sent = Counter(message_ids(valkey, queue))
-        slots = [f"{name}@{slot:%Y%m%dT%H%M%S.%f}Z" for slot in fires(app_sessions, name)]
-        assert len(slots) >= 8
-        assert set(sent.values()) == {1}
-        assert sent.keys() <= set(slots)
-        assert len(slots) - len(sent) <= 1, "what a beat had claimed when it was stopped"
 
 
 def test_a_message_reaches_its_own_queue_only(

@@ -28,6 +28,7 @@ QUEUE_OF = {
     "ResumeCommits": "upkeep",
     "ReleaseHolds": "upkeep",
     "RenewSubscriptions": "upkeep",
+    "Prune": "upkeep",
 }
 
 

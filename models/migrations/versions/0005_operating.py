@@ -14,10 +14,20 @@ depends_on = None
 APP, COMMIT = "watertight_app", "watertight_commit"
 NOW = sa.text("clock_timestamp()")
 JSON = postgresql.JSONB(astext_type=sa.Text())
+KEEP_ACTIONS = """
+CREATE FUNCTION watertight_keep_actions() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF OLD.done_at > clock_timestamp() - interval '89 days' THEN
+    RAISE EXCEPTION 'what people did is kept for a quarter of a year: DELETE refused' USING ERRCODE = 'restrict_violation';
+  END IF;
+  RETURN OLD;
+END $$
+"""
 
 
 def upgrade() -> None:
     op.add_column("beat_jobs", sa.Column("ran_at", _moment(), nullable=True))
+    op.execute("UPDATE beat_jobs SET ran_at = last_slot")  # else every job that waits for its turn would look dead
     _widen_failures()
     _create_attempts()
     _create_incidents()
@@ -172,7 +182,9 @@ def _create_people() -> None:
     op.create_index("ix_actions_done_at", "actions", ["done_at"])
     _grant("users", "INSERT, UPDATE")
     _grant("logins", "INSERT, UPDATE, DELETE")
-    _grant("actions", "INSERT")
+    _grant("actions", "INSERT, DELETE")
+    op.execute(KEEP_ACTIONS)
+    op.execute("CREATE TRIGGER keep BEFORE DELETE ON actions FOR EACH ROW EXECUTE FUNCTION watertight_keep_actions()")
 
 
 def _grant(table: str, rights: str, *, to: str = APP) -> None:
@@ -186,6 +198,7 @@ def downgrade() -> None:
     for index, table in (("ix_actions_done_at", "actions"), ("ix_logins_user_id", "logins")):
         op.drop_index(index, table_name=table)
         op.drop_table(table)
+    op.execute("DROP FUNCTION watertight_keep_actions()")
     op.drop_table("users")
     op.drop_table("audits")
     op.drop_index("ix_alerts_incident_id", table_name="alerts")
