@@ -90,4 +90,5 @@ include = [
     "workers.updates",
     "workers.upkeep",
     "workers.telemetry",  # what watches the process
+    "workers.watch",
 ]

@@ -205,15 +205,16 @@ def _store(session: Session, row: Audit) -> Audited:
 
 
 def _tell(session: Session, agent_id: int, confirmed: Sequence[Mapping[str, Any]]) -> None:
-    """One alert for an agent; it ends with the first audit that finds nothing any more."""
-    cause = f"drift:{agent_id}"
-    if not confirmed:
-        resolve_alert(session, cause)
-        return
+    """One alert for an agent, by what is worst; it ends with the first audit that does not find it any more."""
     masters = {row.id for row in session.scalars(select_calendars(agent_id=agent_id)) if row.role == "master"}
     grave = any(one["calendar"] in masters and one["what"] in GRAVE for one in confirmed)
-    detail = {"agent": agent_id, "drift": len(confirmed), "kinds": sorted({one["what"] for one in confirmed})}
-    open_alert(session, cause, code="drift", severity="critical" if grave else "warning", detail=detail)
+    code = ("drift_master" if grave else "drift") if confirmed else None
+    for other in {"drift_master", "drift"} - {code}:
+        resolve_alert(session, f"{other}:{agent_id}")
+    if code is not None:
+        slug = session.get_one(Agent, agent_id).slug
+        detail = {"agent": slug, "drift": len(confirmed), "kinds": sorted({one["what"] for one in confirmed})}
+        open_alert(session, f"{code}:{agent_id}", code=code, detail=detail)
 
 
 def ask_repair(

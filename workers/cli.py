@@ -16,14 +16,16 @@ from psycopg import errors as refusals
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
-from models import history, listings, queries
+from models import history, queries
 from models.agents import Agent
 from models.migrate import MigrationBlockedError, upgrade
 from models.session import database_now, make_engine, transaction
 from sync.errors import NotFound, WatertightError
 from workers.agents_file import read_agents, store_agents
+from workers.cli_alerts import alerts
 from workers.cli_audit import audit
 from workers.cli_calendars import calendars, doctor, sync
+from workers.cli_failures import failures
 from workers.cli_flower import serve as flower
 from workers.cli_schedule import schedule
 from workers.cli_tokens import tokens
@@ -46,8 +48,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 agents = typer.Typer(help="Who has which calendars.", no_args_is_help=True)
-failures = typer.Typer(help="Runs that gave up (dead letters).", no_args_is_help=True)
-alerts = typer.Typer(help="What somebody must know.", no_args_is_help=True)
 for name, group in (
     ("agents", agents),
     ("calendars", calendars),
@@ -181,20 +181,6 @@ def show_history(
         instant = read_instant(at) if at else database_now(session)
         past = history.calendar_as_of(session, agent_id, instant)
     show_past(past, as_json=json)
-
-
-@failures.command("list")
-def list_failures(json: AsJson = False) -> None:  # noqa: FBT002 - a command-line flag
-    """Open dead letters, newest first."""
-    with transaction(runtime().sessions) as session:
-        show(listings.list_dead_letters(session), as_json=json)
-
-
-@alerts.command("list")
-def list_alerts(json: AsJson = False) -> None:  # noqa: FBT002 - a command-line flag
-    """Open alerts, newest first."""
-    with transaction(runtime().sessions) as session:
-        show(listings.list_alerts(session), as_json=json)
 
 
 def _api(settings: Settings) -> str:

@@ -20,6 +20,7 @@ from workers.credential_settings import EMULATED_KEY_FILE, CredentialSettings, E
 from workers.limit_settings import LimitSettings
 from workers.retention_settings import RetentionSettings
 from workers.telemetry_settings import TelemetrySettings
+from workers.watch_settings import WatchSettings
 
 SECRETS_DIR = Path("/run/secrets")
 RUN_FILE = "run.json"
@@ -54,7 +55,7 @@ Key = Annotated[SecretStr | None, AfterValidator(_long_enough), Empty]
 Level = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(lambda value: str(value).upper())]
 
 
-class Settings(LimitSettings, RetentionSettings, TelemetrySettings, CredentialSettings):
+class Settings(LimitSettings, RetentionSettings, TelemetrySettings, WatchSettings, CredentialSettings):
     """Every knob. Times are seconds unless the name says otherwise."""
 
     model_config = SettingsConfigDict(

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.session import transaction
-from workers import observability, telemetry
+from workers import observability, telemetry, watch
 from workers.app import runtime, settings
 from workers.walls import forbid_engine, reporter
 from workers.web import availability, booking, forms, guards, metrics, nudges, problems, proposals, waiting, webhooks
@@ -39,6 +39,7 @@ def serve() -> FastAPI:
     observability.configure(settings().log_level)
     telemetry.start(settings())
     forbid_engine(reporter(runtime().sessions))
+    watch.start_watch()
     forms.connected()  # says now, not at the first submission, which mapping files are wrong
     app = create_app()
     if telemetry.is_traced(settings()):
