@@ -24,6 +24,7 @@ from sync.errors import NotFound, WatertightError
 from workers.agents_file import read_agents, store_agents
 from workers.cli_calendars import calendars, doctor, sync
 from workers.cli_tokens import tokens
+from workers.cli_users import users
 from workers.embedded import EmbeddedError
 from workers.emulate import PROVIDERS, serve
 from workers.listing import AsJson, read_instant, show, show_past, show_story
@@ -53,6 +54,7 @@ for name, group in (
     ("alerts", alerts),
     ("schedule", schedule),
     ("tokens", tokens),
+    ("users", users),
 ):
     app.add_typer(group, name=name)
 app.command()(sync)
