@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import structlog
 from celery.beat import Scheduler
-from sqlalchemy import delete, select, update
+from sqlalchemy import case, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from models.schedule import BeatFire, BeatJob
 from models.session import Sessions, database_now, transaction
+from sync.schedule import DEFAULTS, next_slot
 from workers.app import runtime, touch_heartbeat
 from workers.settings import Settings
-
-KEEP_FIRES = timedelta(days=1)
-EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 
 log = structlog.get_logger(__name__)
 
@@ -35,14 +33,11 @@ def default_periods(settings: Settings) -> dict[str, float]:
     }
 
 
-def next_slot(now: datetime, every: float) -> datetime:
-    """The first multiple of ``every`` seconds after ``now``: slots are anchored to the clock, so they never drift."""
-    period = timedelta(seconds=every)  # whole microseconds: with floats the answer could be ``now`` itself
-    return EPOCH + ((now - EPOCH) // period + 1) * period
-
-
 def install_defaults(sessions: Sessions, settings: Settings) -> None:
-    """Add missing entries and follow changed settings; an entry that an operator has changed is left alone."""
+    """Add missing entries and follow changed settings; an entry that an operator has changed is left alone.
+
+    One that is overdue stays due: beat has just come back, and what it missed is to be made up for now.
+    """
     with transaction(sessions) as session:
         now = database_now(session)
         for name, every in default_periods(settings).items():
@@ -50,8 +45,11 @@ def install_defaults(sessions: Sessions, settings: Settings) -> None:
             session.execute(
                 row.on_conflict_do_update(
                     index_elements=["name"],
-                    set_={"every_seconds": row.excluded.every_seconds, "next_slot": row.excluded.next_slot},
-                    where=(BeatJob.changed_by == "defaults") & (BeatJob.every_seconds != row.excluded.every_seconds),
+                    set_={
+                        "every_seconds": row.excluded.every_seconds,
+                        "next_slot": case((BeatJob.next_slot <= now, BeatJob.next_slot), else_=row.excluded.next_slot),
+                    },
+                    where=(BeatJob.changed_by == DEFAULTS) & (BeatJob.every_seconds != row.excluded.every_seconds),
                 )
             )
 
@@ -71,19 +69,24 @@ def fire_due(sessions: Sessions) -> list[tuple[str, str, float]]:
 
 
 def _claim(session: Session, job: BeatJob, now: datetime) -> datetime | None:
-    slot, upcoming = job.next_slot, next_slot(now, job.every_seconds)
+    """The slot, if it is ours. An operator may have changed the entry since it was read: then it is looked at again soon.
+
+    A slot that was fired before (the database's clock was set back) is passed over: it must not stop the other jobs.
+    """
+    slot = job.next_slot
+    same = (BeatJob.enabled, BeatJob.next_slot == slot, BeatJob.every_seconds == job.every_seconds)
     claimed = session.execute(
         update(BeatJob)
-        .where(BeatJob.id == job.id, BeatJob.enabled, BeatJob.next_slot == slot)
-        .values(last_slot=slot, next_slot=upcoming)
+        .where(BeatJob.id == job.id, *same)
+        .values(last_slot=slot, next_slot=next_slot(now, job.every_seconds))
         .returning(BeatJob.id)
         .execution_options(synchronize_session=False)
     ).one_or_none()
     if claimed is None:
         return None
-    session.execute(delete(BeatFire).where(BeatFire.name == job.name, BeatFire.slot < now - KEEP_FIRES))
-    session.execute(insert(BeatFire).values(name=job.name, slot=slot))
-    return slot
+    return session.scalar(
+        insert(BeatFire).values(name=job.name, slot=slot).on_conflict_do_nothing().returning(BeatFire.slot)
+    )
 
 
 def _fired(job: BeatJob, slot: datetime) -> tuple[str, str, float]:

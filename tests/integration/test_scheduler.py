@@ -21,8 +21,9 @@ from sqlalchemy import select, update
 
 from models.schedule import BeatFire, BeatJob
 from models.session import Sessions, make_engine, make_sessions, transaction
+from sync.schedule import EPOCH, next_slot
 from workers.embedded import EmbeddedValkey
-from workers.scheduler import EPOCH, default_periods, fire_due, install_defaults, next_slot
+from workers.scheduler import default_periods, fire_due, install_defaults
 from workers.settings import Settings
 
 ROOT = Path(__file__).parents[2]
