@@ -15,6 +15,7 @@ from workers import observability
 from workers.app import runtime, settings
 from workers.walls import forbid_engine, reporter
 from workers.web import availability, booking, forms, guards, nudges, problems, proposals, waiting, webhooks
+from workers.web.console import pages as console
 from workers.web.loopback import require_loopback
 
 
@@ -47,6 +48,7 @@ def create_app() -> FastAPI:
     app.include_router(booking.router)
     app.include_router(forms.router)
     app.include_router(webhooks.router)
+    app.include_router(console.router)
     return app
 
 
