@@ -153,26 +153,6 @@ def _list_pushes(session: Session) -> dict[int, PushRecord]:
     }
 
 
-def list_dead_letters(session: Session) -> list[dict[str, Any]]:
-    """Open ones, newest first."""
-    rows = session.scalars(
-        select(DeadLetter).where(DeadLetter.state == "open").order_by(DeadLetter.last_seen.desc()).limit(LIMIT)
-    )
-    return [
-        {
-            "id": row.id,
-            "task": row.task,
-            "reference": row.reference,
-            "branch": row.branch,
-            "code": row.code,
-            "times": row.times,
-            "last_seen": row.last_seen,
-            "excerpt": row.excerpt,
-        }
-        for row in rows
-    ]
-
-
 def list_broken(session: Session, task: str, *, within_seconds: float) -> set[str]:
     """References of runs that ended in a bug or with their worker, a short while ago."""
     since = func.clock_timestamp() - timedelta(seconds=within_seconds)

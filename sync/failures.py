@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from sqlalchemy import func, text, update
+from sqlalchemy import func, or_, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from models.failures import Alert, DeadLetter
+from models.failures import Alert, Attempt, DeadLetter
 from sync.errors import WatertightError
 from sync.retry import branch_of
 
 EXCERPT_CHARACTERS = 500
 Severity = Literal["warning", "critical"]
+Closed = Literal["replayed", "solved"]
 
 
 def open_alert(session: Session, cause: str, *, code: str, severity: Severity, detail: dict[str, Any]) -> None:
@@ -29,29 +30,69 @@ def open_alert(session: Session, cause: str, *, code: str, severity: Severity, d
 
 
 def resolve_alert(session: Session, cause: str) -> None:
-    """Close the open alert of this cause, if there is one."""
+    """Close the open alerts of this cause, and of what it splits into (``new:7`` into ``new:7:forbidden``)."""
     session.execute(
         update(Alert)
-        .where(Alert.cause == cause, Alert.resolved_at.is_(None))
+        .where(or_(Alert.cause == cause, Alert.cause.startswith(f"{cause}:", autoescape=True)))
+        .where(Alert.resolved_at.is_(None))
         .values(resolved_at=func.clock_timestamp())
     )
 
 
-def record_dead_letter(session: Session, task: str, *, reference: str, error: BaseException, attempts: int) -> None:
-    """Keep a run that gave up. Our own errors carry no personal data; a stranger's text may, so only its type is kept."""
-    known = isinstance(error, WatertightError)
+def code_of(error: BaseException) -> str:
+    """Its stable code; what is not of our tree is a bug."""
+    return error.code if isinstance(error, WatertightError) else "bug"
+
+
+def excerpt_of(error: BaseException) -> str:
+    """What may be kept of it: our own errors carry no personal data; a stranger's text may, so only its type is."""
+    return (str(error) if isinstance(error, WatertightError) else type(error).__name__)[:EXCERPT_CHARACTERS]
+
+
+def record_attempt(session: Session, task: str, *, reference: str, error: BaseException, number: int) -> None:
+    """Keep one try that failed (``number`` counts from 1), in the transaction that says what is done about it."""
+    session.add(Attempt(task=task, reference=reference, number=number, code=code_of(error), excerpt=excerpt_of(error)))
+
+
+def record_dead_letter(
+    session: Session,
+    task: str,
+    *,
+    reference: str,
+    error: BaseException,
+    attempts: int,
+    calendar_id: int | None = None,
+) -> None:
+    """Keep a run that gave up after so many attempts."""
     row = insert(DeadLetter).values(
         task=task,
         reference=reference,
         branch=branch_of(error),
-        code=error.code if isinstance(error, WatertightError) else "bug",
-        excerpt=(str(error) if known else type(error).__name__)[:EXCERPT_CHARACTERS],
+        code=code_of(error),
+        calendar_id=calendar_id,
+        excerpt=excerpt_of(error),
         attempts=attempts,
     )
     session.execute(
         row.on_conflict_do_update(
             index_elements=["task", "reference", "code"],
             index_where=text("state = 'open'"),  # spelt out: a bound value cannot name a partial index once prepared
-            set_={"times": DeadLetter.times + 1, "last_seen": func.clock_timestamp(), "excerpt": row.excluded.excerpt},
+            set_={
+                "times": DeadLetter.times + 1,
+                "last_seen": func.clock_timestamp(),
+                "excerpt": row.excluded.excerpt,
+                "attempts": row.excluded.attempts,
+            },
         )
     )
+
+
+def close_dead_letter(session: Session, dead_letter_id: int, *, state: Closed, by: str) -> bool:
+    """Whether this call closed it: of two who do it at once, one did."""
+    closed = (
+        update(DeadLetter)
+        .where(DeadLetter.id == dead_letter_id, DeadLetter.state == "open")
+        .values(state=state, closed_at=func.clock_timestamp(), closed_by=by)
+        .returning(DeadLetter.id)
+    )
+    return session.execute(closed).first() is not None

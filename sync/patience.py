@@ -11,7 +11,7 @@ from models.agents import Calendar
 from models.feeds import Cursor
 from models.session import database_now
 from sync.domain import CalendarId, Job
-from sync.errors import Transient, WatertightError
+from sync.errors import MassChange, NotFound, Transient, WatertightError
 from sync.failures import resolve_alert
 from sync.retry import RetryPolicy
 
@@ -43,6 +43,26 @@ def hold_back(session: Session, job: Job, calendar_id: CalendarId, *, seconds: f
         .where(Cursor.calendar_id == calendar_id, Cursor.job == job.value)
         .values(not_before=database_now(session) + timedelta(seconds=seconds + RUN_SECONDS))
     )
+
+
+def try_again(session: Session, job: Job, calendar_id: CalendarId) -> str | None:
+    """A person has put right what was wrong: this job reads the calendar again. The answer is what still stops it.
+
+    Whether events are really gone (P13) is another question: that one waits for ``release_calendar``.
+    """
+    calendar = session.get(Calendar, calendar_id, with_for_update=True)
+    if calendar is None:
+        return NotFound.code
+    if calendar.stopped_code == MassChange.code:
+        return calendar.stopped_code
+    calendar.stopped_code = None
+    session.execute(
+        update(Cursor)
+        .where(Cursor.calendar_id == calendar_id, Cursor.job == job.value)
+        .values(failures=0, not_before=None, hinted_at=None)  # whoever had it hinted at meanwhile sent no message
+    )
+    resolve_alert(session, f"stopped:{calendar_id}")
+    return None
 
 
 def release_calendar(session: Session, calendar: Calendar) -> None:

@@ -21,15 +21,15 @@ from sqlalchemy.pool import NullPool
 
 from models.session import make_sessions, transaction
 from sync.errors import WatertightError
-from sync.failures import open_alert, record_dead_letter
+from sync.failures import code_of
 from workers import observability
+from workers.dead_letters import keep_failed_task
 from workers.settings import Settings, SettingsError, load
 from workers.walls import forbid_engine, reporter
 from workers.wiring import Runtime, build, build_committing
 
 HEARTBEATS = "heartbeats"
 AWAY = ("08", "57P01", "57P02", "57P03")  # connection exceptions; shut down, crashed, not yet started
-JOBS = {"NewAppointmentSync.calendar": "new", "CancellationSync.calendar": "cancel", "UpdateSync.calendar": "update"}
 
 log = structlog.get_logger(__name__)
 
@@ -176,26 +176,13 @@ def _keep_failure(
     worker must not die of it.
     """
     error = exception or RuntimeError("no exception given")
-    task = getattr(sender, "name", "unknown")
     reference = ",".join(str(value) for value in args or ())
+    task, code = getattr(sender, "name", "unknown"), code_of(error)
     attempts = getattr(getattr(sender, "request", None), "retries", 0) + 1
-    code = error.code if isinstance(error, WatertightError) else "bug"
     log.error("task.failed", task=task, task_id=task_id, reference=reference, code=code, error=type(error).__name__)
     try:
         engine = create_engine(settings().database(), poolclass=NullPool)
         with transaction(make_sessions(engine)) as session:
-            record_dead_letter(session, task, reference=reference, error=error, attempts=attempts)
-            open_alert(
-                session,
-                _cause(task, reference=reference, code=str(code)),
-                code=str(code),
-                severity="warning",
-                detail={"task": task, "reference": reference},
-            )
+            keep_failed_task(session, task, reference=reference, error=error, attempts=attempts)
     except Exception:  # whatever happens here, the failure above is in the log already
         log.exception("task.failure_not_kept", task=task, task_id=task_id)
-
-
-def _cause(task: str, *, reference: str, code: str) -> str:
-    """A job's alert goes by job and calendar: under that name the next complete read resolves it (``sync.detect``)."""
-    return f"{JOBS[task]}:{reference}" if task in JOBS else f"task:{task}:{reference}:{code}"

@@ -23,6 +23,7 @@ from models.session import database_now, make_engine, transaction
 from sync.errors import NotFound, WatertightError
 from workers.agents_file import read_agents, store_agents
 from workers.cli_calendars import calendars, doctor, sync
+from workers.cli_failures import failures
 from workers.cli_tokens import tokens
 from workers.cli_users import users
 from workers.embedded import EmbeddedError
@@ -44,7 +45,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 agents = typer.Typer(help="Who has which calendars.", no_args_is_help=True)
-failures = typer.Typer(help="Runs that gave up (dead letters).", no_args_is_help=True)
 alerts = typer.Typer(help="What somebody must know.", no_args_is_help=True)
 schedule = typer.Typer(help="When beat runs what.", no_args_is_help=True)
 for name, group in (
@@ -179,13 +179,6 @@ def show_history(
         instant = read_instant(at) if at else database_now(session)
         past = history.calendar_as_of(session, agent_id, instant)
     show_past(past, as_json=json)
-
-
-@failures.command("list")
-def list_failures(json: AsJson = False) -> None:  # noqa: FBT002 - a command-line flag
-    """Open dead letters, newest first."""
-    with transaction(runtime().sessions) as session:
-        show(listings.list_dead_letters(session), as_json=json)
 
 
 @alerts.command("list")

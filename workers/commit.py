@@ -24,8 +24,10 @@ def engine(_pid: int) -> CommitEngine:
 
 # Without end, said here: to ``retry`` itself None means "as the task says", which would be three times.
 @app.task(name="Commit", bind=True, max_retries=None)
-def commit(task: Any, reference: str) -> str:  # noqa: ANN401 - Celery has no types
-    """Work on ``proposal:ID`` or ``write:ID``; safe to run any number of times."""
+def commit(task: Any, reference: str, *, replay: bool = False) -> str:  # noqa: ANN401 - Celery has no types
+    """Work on ``proposal:ID`` or ``write:ID``; safe to run any number of times. With ``replay`` it does not wait its time."""
+    if replay:
+        engine(os.getpid()).hurry(reference)
     return conclude(task, engine(os.getpid()).commit(reference), reference=reference)
 
 
@@ -49,7 +51,7 @@ def conclude(task: Any, outcome: Outcome, *, reference: str) -> str:  # noqa: AN
             return f"skipped: {why}"
         case Snoozed(seconds, code):
             if seconds <= RETRY_WITHIN_SECONDS:
-                raise task.retry(countdown=seconds + CLOCK_SLACK_SECONDS)
+                raise task.retry(kwargs={}, countdown=seconds + CLOCK_SLACK_SECONDS)
             return f"waits {seconds:.0f} s: {code}"
         case _:
             assert_never(outcome)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
+from sqlalchemy.orm import Session
 
 from models.agents import Calendar
 from models.listings import list_due_calendars
@@ -12,7 +14,7 @@ from models.session import transaction
 from sync.detect import Report
 from sync.domain import CalendarId, Job
 from sync.errors import NeedsHuman, RateLimited, WatertightError
-from sync.failures import open_alert
+from sync.failures import open_alert, record_attempt
 from sync.hints import Nudge, pass_on
 from sync.patience import hold_back, put_off
 from sync.retry import RetryIn, RetryPolicy
@@ -56,15 +58,16 @@ def run_calendar(task: Any, job: Job, calendar_id: int) -> str:  # noqa: ANN401 
     try:
         report = runtime().detector().run(job, CalendarId(calendar_id))
     except WatertightError as error:
-        decision = POLICY.decide(error, attempt=task.request.retries + 1, rand=rand())
+        failed = _Failed(task.name, job, CalendarId(calendar_id), error, task.request.retries + 1)
+        decision = POLICY.decide(error, attempt=failed.number, rand=rand())
         if isinstance(decision, RetryIn) and decision.seconds <= POLICY.cap:
-            _hold_back(calendar_id, job, decision.seconds)
+            _hold_back(failed, decision.seconds)
             # The first message was void after its period; this one is not, or a vendor that hangs would never be given up.
             raise task.retry(exc=error, countdown=decision.seconds, expires=None) from error
         if isinstance(error, NeedsHuman):
-            _stop(calendar_id, job, error)
+            _stop(failed)
             raise
-        failures, seconds = _put_off(calendar_id, job, error)
+        failures, seconds = _put_off(failed)
         if isinstance(error, RateLimited) and failures < UNUSUAL_FAILURES:
             return f"left alone for {seconds:.0f} s, as the vendor asked"
         raise
@@ -85,29 +88,48 @@ def _pass_on(report: Report) -> None:
         wake(pass_on(runtime().sessions, report.calendar_id, report.others))
 
 
-def _hold_back(calendar_id: int, job: Job, seconds: float) -> None:
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """One try of a run that failed; ``number`` counts from 1."""
+
+    task: str
+    job: Job
+    calendar_id: CalendarId
+    error: WatertightError
+    number: int
+
+    def keep(self, session: Session) -> None:
+        record_attempt(session, self.task, reference=str(self.calendar_id), error=self.error, number=self.number)
+
+
+def _hold_back(failed: _Failed, seconds: float) -> None:
     """While this run keeps trying, beat starts no other beside it."""
     with transaction(runtime().sessions) as session:
-        hold_back(session, job, CalendarId(calendar_id), seconds=seconds)
+        failed.keep(session)
+        hold_back(session, failed.job, failed.calendar_id, seconds=seconds)
 
 
-def _put_off(calendar_id: int, job: Job, error: WatertightError) -> tuple[int, float]:
+def _put_off(failed: _Failed) -> tuple[int, float]:
     """The job leaves this calendar alone for a while; the others go on, and so does this job elsewhere (P9)."""
     with transaction(runtime().sessions) as session:
-        failures, seconds = put_off(session, job, CalendarId(calendar_id), error, rand=rand())
-    log.warning("calendar.put_off", calendar_id=calendar_id, job=job.value, code=error.code, seconds=round(seconds))
+        failed.keep(session)
+        failures, seconds = put_off(session, failed.job, failed.calendar_id, failed.error, rand=rand())
+    about = {"calendar_id": failed.calendar_id, "job": failed.job.value, "code": failed.error.code}
+    log.warning("calendar.put_off", **about, seconds=round(seconds))
     return failures, seconds
 
 
-def _stop(calendar_id: int, job: Job, error: NeedsHuman) -> None:
+def _stop(failed: _Failed) -> None:
     """No job touches this calendar until a person releases it: ``watertight calendars release``."""
+    code, calendar_id = failed.error.code, failed.calendar_id
     with transaction(runtime().sessions) as session:
-        session.get_one(Calendar, calendar_id, with_for_update=True).stopped_code = error.code
+        failed.keep(session)
+        session.get_one(Calendar, calendar_id, with_for_update=True).stopped_code = code
         open_alert(
             session,
             f"stopped:{calendar_id}",
-            code=error.code,
+            code=code,
             severity="critical",
-            detail={"calendar": calendar_id, "job": job.value},
+            detail={"calendar": calendar_id, "job": failed.job.value},
         )
-    log.error("calendar.stopped", calendar_id=calendar_id, job=job.value, code=error.code)
+    log.error("calendar.stopped", calendar_id=calendar_id, job=failed.job.value, code=code)

@@ -42,6 +42,18 @@ def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
     _console().print(table)
 
 
+def show_record(record: Mapping[str, Any], *, as_json: bool) -> None:
+    """One thing: a line for each of its values."""
+    if as_json:
+        _print_json(record)
+        return
+    width = max(len(name) for name in record) + 2
+    for name, value in record.items():
+        for number, text in enumerate(value if isinstance(value, list) and value else [value]):
+            label = name.replace("_", " ") if number == 0 else ""
+            _console().print(f"{label:<{width}}{_cell(text)}", markup=False)
+
+
 def show_calendars(found: Sequence[CalendarRecord], *, as_json: bool) -> None:
     """For people one column a job, with the age of its last read."""
     if as_json:

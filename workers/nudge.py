@@ -10,7 +10,8 @@ from kombu.exceptions import OperationalError
 
 from sync.domain import Job
 from sync.hints import Nudge
-from workers.app import JOBS, app
+from workers.app import app
+from workers.dead_letters import JOBS
 
 TASKS = {Job(job): task for task, job in JOBS.items()}
 HINT_SECONDS = 60.0  # a message that waited for longer was sent again
@@ -32,6 +33,26 @@ def nudge(references: Iterable[str], *, about: str = "") -> int:
     return sent
 
 
+def nudge_at_once(reference: str) -> bool:
+    """Send one Commit that does not wait for the row's next try; whether it was sent."""
+    try:
+        app.send_task("Commit", args=[reference], kwargs={"replay": True}, argsrepr=f"({reference!r}, 'replayed')")
+    except OperationalError as error:
+        log.warning("nudge.lost", reference=reference, error=type(error).__name__)
+        return False
+    return True
+
+
+def start(task: str) -> bool:
+    """Send one of beat's tasks out of its turn; whether it was sent."""
+    try:
+        app.send_task(task, expires=HINT_SECONDS)
+    except OperationalError as error:
+        log.warning("start.lost", task=task, error=type(error).__name__)
+        return False
+    return True
+
+
 def wake(nudges: Iterable[Nudge]) -> int:
     """Send one message for each calendar that a job is to read now; how many were sent."""
     sent = 0
@@ -49,10 +70,7 @@ def wake(nudges: Iterable[Nudge]) -> int:
 
 def ask_renewal() -> None:
     """Have the channels seen to now. A message that gets lost is made up for by the next period."""
-    try:
-        app.send_task("RenewSubscriptions", expires=HINT_SECONDS)
-    except OperationalError as error:
-        log.warning("renewal.lost", error=type(error).__name__)
+    start("RenewSubscriptions")
 
 
 def waiting() -> int:

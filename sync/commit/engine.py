@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import func, update
-from sqlalchemy.orm import Session
 
 from models.ledger import Write
 from models.proposals import Proposal
-from models.session import Sessions, database_now, transaction
+from models.session import Sessions, transaction
 from sync.boundaries import Boundary, cross
 from sync.commit.claim import Follow, Stray, claim, snooze_proposal
 from sync.commit.copies import CopyRun
@@ -22,14 +20,15 @@ from sync.commit.holds import release_expired
 from sync.commit.master import Blocked, Master
 from sync.commit.order import Order
 from sync.commit.outcome import Outcome, Skipped, Snoozed, Written
+from sync.commit.reference import parse_reference, reference_of
 from sync.commit.settle import hold_on, progress, refuse, settle
+from sync.commit.trouble import keep_failure, keep_try
+from sync.commit.wait import hurry, put_back
 from sync.domain import Kind, Reason, RemoteEvent, RemoteId, Role
-from sync.errors import Contention, Malformed, NeedsHuman, Permanent, Rejected, WatertightError
-from sync.failures import Severity, open_alert, record_dead_letter
+from sync.errors import Contention, Permanent, Rejected, WatertightError
 from sync.ports import Calendars
 from sync.retry import RetryIn, RetryPolicy
 
-TASK = "Commit"
 POLICY = RetryPolicy(max_attempts=6, base=1.0, cap=60.0)
 PARKED_SECONDS = 300.0  # how often a write is tried again that gave up but may already stand at the vendor
 
@@ -52,11 +51,18 @@ class CommitEngine:
             NotFound: no such row.
             Malformed: not a reference.
         """
-        name, _, number = reference.partition(":")
-        work = {"proposal": self._proposal, "write": self._write, "hold": self._release}.get(name)
-        if work is None or not number.isdigit():
-            raise Malformed("reference", f"{reference!r} is neither proposal:ID nor write:ID nor hold:ID")
-        return work(int(number))
+        name, number = parse_reference(reference)
+        return {"proposal": self._proposal, "write": self._write, "hold": self._release}[name](number)
+
+    def hurry(self, reference: str) -> None:
+        """Let the row's wait be over, as somebody who has it run again wants; a lease is respected all the same.
+
+        Raises:
+            Malformed: not a reference.
+        """
+        name, number = parse_reference(reference)
+        with transaction(self._sessions) as session:
+            hurry(session, name, number)
 
     def _release(self, proposal_id: int) -> Outcome:
         with transaction(self._sessions) as session:
@@ -178,13 +184,13 @@ class CommitEngine:
         cross(Boundary.FAILED)
         decision = self._policy.decide(error, attempt=order.attempt, rand=self._rand())
         if isinstance(decision, RetryIn):
-            return self._snooze(order.write_id, order.fence, seconds=decision.seconds, error=error)
+            return self._try_again(order, error, seconds=decision.seconds)
         self._tell(order.master.id, order, error)
         with transaction(self._sessions) as session:
             if order.kind is Kind.HOLD or session.get_one(Proposal, order.proposal_id).state == "claimed":
                 evidence = {"step": "check", "code": error.code, "attempts": order.attempt}
                 return refuse(session, order, Reason.MASTER_UNREADABLE, evidence=evidence)
-        return self._snooze(order.write_id, order.fence, seconds=PARKED_SECONDS, error=error)
+        return self._park(order, error)
 
     def _follow(self, order: Follow | Stray) -> Outcome:
         try:
@@ -198,14 +204,14 @@ class CommitEngine:
         with transaction(self._sessions) as session:
             proposal = session.get_one(Proposal, order.proposal_id, with_for_update=True)
             proposal.attempt += 1
-            attempt, decision = (
-                proposal.attempt,
-                self._policy.decide(error, attempt=proposal.attempt, rand=self._rand()),
-            )
+            reference, attempt = f"proposal:{order.proposal_id}", proposal.attempt
+            decision = self._policy.decide(error, attempt=attempt, rand=self._rand())
             seconds = decision.seconds if isinstance(decision, RetryIn) else PARKED_SECONDS
             snooze_proposal(session, proposal, seconds=seconds)
-            if not isinstance(decision, RetryIn):
-                _keep(session, order.calendar.id, f"proposal:{order.proposal_id}", error, attempts=attempt)
+            if isinstance(decision, RetryIn):
+                keep_try(session, reference, error, number=attempt)
+            else:
+                keep_failure(session, order.calendar.id, reference, error, attempts=attempt)
         return Snoozed(seconds, error.code)
 
     def _write(self, write_id: int) -> Outcome:
@@ -224,13 +230,13 @@ class CommitEngine:
     def _copy_failed(self, order: CopyOrder, error: WatertightError) -> Outcome:
         decision = self._policy.decide(error, attempt=order.attempt, rand=self._rand())
         if isinstance(decision, RetryIn):
-            return self._snooze(order.write_id, order.fence, seconds=decision.seconds, error=error)
+            return self._try_again(order, error, seconds=decision.seconds)
         self._tell(order.calendar.id, order, error)
         if isinstance(error, Rejected) and order.calendar.role is Role.SOURCE:
             return self._give_up(order, error)
         # A vendor also refuses the key of an event that a person deleted before we heard of it: start afresh later.
         fresh = {"key": uuid.uuid4().hex} if isinstance(error, Rejected) else {}
-        return self._snooze(order.write_id, order.fence, seconds=PARKED_SECONDS, error=error, **fresh)
+        return self._park(order, error, **fresh)
 
     def _give_up(self, order: CopyOrder, error: WatertightError) -> Outcome:
         """What a source cannot show (a booking tool: another length) it never will; people have been told."""
@@ -248,21 +254,20 @@ class CommitEngine:
         cross(Boundary.SNOOZED)
         return Written("the source cannot show it; people are told")
 
-    def _snooze(self, write_id: int, fence: int, *, seconds: float, error: WatertightError, **fresh: str) -> Outcome:
+    def _try_again(self, order: Order | CopyOrder, error: WatertightError, *, seconds: float) -> Outcome:
         with transaction(self._sessions) as session:
-            held = session.execute(
-                update(Write)
-                .where(Write.id == write_id, Write.fence == fence, Write.state == "due")
-                .values(
-                    **fresh,
-                    not_before=database_now(session) + timedelta(seconds=seconds),
-                    leased_until=None,
-                    last_error_code=error.code,
-                )
-                .returning(Write.id)
-            ).one_or_none()
+            held = put_back(session, order, error, seconds=seconds)
+            if held:
+                keep_try(session, reference_of(order), error, number=order.attempt)
         cross(Boundary.SNOOZED)
-        return Snoozed(seconds, error.code) if held is not None else Skipped("in another worker's hands")
+        return Snoozed(seconds, error.code) if held else Skipped("in another worker's hands")
+
+    def _park(self, order: Order | CopyOrder, error: WatertightError, **fresh: str) -> Outcome:
+        """What people have been told about is tried again all the same, now and then."""
+        with transaction(self._sessions) as session:
+            held = put_back(session, order, error, seconds=PARKED_SECONDS, **fresh)
+        cross(Boundary.SNOOZED)
+        return Snoozed(PARKED_SECONDS, error.code) if held else Skipped("in another worker's hands")
 
     def _tell(self, calendar_id: int, order: Order | CopyOrder, error: WatertightError) -> None:
         """Keep what went wrong and alert people.
@@ -270,15 +275,6 @@ class CommitEngine:
         Raises:
             Contention: another worker took over, and will see for itself.
         """
-        reference = f"proposal:{order.proposal_id}" if isinstance(order, Order) else f"write:{order.write_id}"
         with transaction(self._sessions) as session:
             hold_on(session, order.write_id, order.fence)
-            _keep(session, calendar_id, reference, error, attempts=order.attempt)
-
-
-def _keep(session: Session, calendar_id: int, reference: str, error: WatertightError, *, attempts: int) -> None:
-    """One dead letter, one alert."""
-    severity: Severity = "critical" if isinstance(error, NeedsHuman) else "warning"
-    detail = {"calendar": calendar_id, "reference": reference}
-    record_dead_letter(session, TASK, reference=reference, error=error, attempts=attempts)
-    open_alert(session, f"commit:{calendar_id}", code=error.code, severity=severity, detail=detail)
+            keep_failure(session, calendar_id, reference_of(order), error, attempts=order.attempt)

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +20,8 @@ import psutil
 import redis
 import requests
 
-from models.listings import list_alerts, list_calendars, list_dead_letters
+from models.letters import list_dead_letters
+from models.listings import list_alerts, list_calendars
 from models.session import make_engine, make_sessions, transaction
 from workers.supervisor import is_gone
 
@@ -229,7 +231,7 @@ class Stack:
         return self.look(list_alerts)
 
     def dead_letters(self) -> list[dict[str, Any]]:
-        return self.look(list_dead_letters)
+        return [asdict(one) for one in self.look(list_dead_letters)]
 
     def secrets(self) -> set[str]:
         """Whatever of the embedded world would open a door, and what people typed."""
