@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 from fastapi import APIRouter, Request, Response
 
-from workers.web.console import agents, lists, now, schedule, sign_in, stories
+from workers.web.console import agents, failures, lists, now, schedule, sign_in, stories
 from workers.web.console.door import HOME, SEEING, message
 
 elsewhere = APIRouter(include_in_schema=False, route_class=SEEING)
@@ -27,6 +27,8 @@ for part in (
     agents.seeing,
     agents.doing,
     stories.router,
+    failures.seeing,
+    failures.doing,
     schedule.seeing,
     schedule.doing,
     lists.router,

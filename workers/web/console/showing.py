@@ -27,10 +27,7 @@ DONE = {
     "period": "The period is changed.",
     "paused": "The job is paused. Nothing of it runs until somebody resumes it.",
     "resumed": "The job runs again.",
-    "released": "The calendar is released: its jobs go on at once.",
-    "replayed": "Sent again. What fails again comes back to this list.",
-    "nothing": "There was nothing left to do.",
-    "repair": "The repair is asked for. The commit task does it; this page tells when.",
+    "released": "The calendar is released: its jobs go on with their next run.",
 }
 
 

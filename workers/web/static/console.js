@@ -101,8 +101,7 @@ if (by("live")) {
   by("pause").hidden = false;
   by("pause").addEventListener("click", () => {
     paused = !paused;
-    by("pause").setAttribute("aria-pressed", String(paused));
-    by("pause").textContent = paused ? "Refreshing is paused" : "Pause refreshing";
+    by("pause").textContent = paused ? "Paused: refresh again" : "Pause refreshing";
     refresh();
   });
   const address = new URL(location.href);
