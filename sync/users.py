@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Interval, delete, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -128,7 +128,9 @@ def find_login(session: Session, secret: str) -> UserRecord | None:
     session.execute(
         update(Login)
         .where(Login.digest == login.digest, Login.last_used_at < now - NOTED_EVERY)
-        .values(last_used_at=now, expires_at=func.least(now + IDLE, Login.created_at + LONGEST_LOGIN))
+        .values(
+            last_used_at=now, expires_at=func.least(now + IDLE, Login.created_at + literal(LONGEST_LOGIN, Interval))
+        )
         .execution_options(synchronize_session=False)
     )
     return _record(user)

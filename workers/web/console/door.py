@@ -157,7 +157,7 @@ def _guard(handle: Handler, checks: tuple[Check, ...]) -> Handler:
 def message(request: Request, kind: str, *, status: int, detail: str = "") -> Response:
     """A page of one sentence, for whoever asks: signed in or not."""
     visit: Visit | None = getattr(request.state, "visit", None)
-    shown = {"visit": visit, "kind": kind, "detail": detail, "status": int(status)}
+    shown = {"visit": visit, "kind": kind, "detail": detail}
     return render("console/message.html", status=status, **shown)
 
 

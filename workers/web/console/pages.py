@@ -19,8 +19,7 @@ def nothing(request: Request, path: str) -> Response:
     return message(request, "missing", status=HTTPStatus.NOT_FOUND)
 
 
-router = APIRouter(include_in_schema=False)
-for part in (
+PARTS = (
     sign_in.entering,
     sign_in.leaving,
     now.router,
@@ -33,5 +32,7 @@ for part in (
     schedule.doing,
     lists.router,
     elsewhere,
-):
+)
+router = APIRouter(include_in_schema=False)
+for part in PARTS:
     router.include_router(part)

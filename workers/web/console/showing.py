@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from http import HTTPStatus
 from types import SimpleNamespace
+from typing import Any
 from urllib.parse import quote
 
 from fastapi import Request, Response
@@ -31,11 +32,11 @@ DONE = {
 }
 
 
-def page(request: Request, template: str, *, now: datetime, section: str, **context: object) -> Response:
+def page(request: Request, template: str, *, now: datetime, section: str, **context: Any) -> Response:  # noqa: ANN401 - whatever its template wants
     """A page for whoever is signed in, as things stood at ``now`` (by the database's clock)."""
-    told = {"visit": visit_of(request), "now": now, "section": section, "words": WORDS}
     done = DONE.get(request.query_params.get("done", ""), "")
-    return render(f"console/{template}", done=done, **told, **context)
+    shown: dict[str, Any] = {"visit": visit_of(request), "now": now, "section": section, "words": WORDS, "done": done}
+    return render(f"console/{template}", **shown, **context)
 
 
 def back(path: str, *, done: str) -> Response:
