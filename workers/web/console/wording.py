@@ -50,6 +50,8 @@ def value(found: Any) -> str:  # noqa: ANN401 - whatever JSON holds
         return plain(found)
     if isinstance(found, bool):
         return "yes" if found else "no"
+    if isinstance(found, float):
+        return f"{found:g}"
     return "-" if found is None or found == "" else str(found)
 
 
