@@ -8,11 +8,22 @@ import re
 from dataclasses import dataclass, field
 
 import requests
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
+from models.agents import Agent, Calendar
+from models.audits import Audit
 from models.session import Sessions, transaction
 from sync.actions import Actor
+from sync.domain import Job
+from sync.errors import ProviderUnavailable, Rejected
+from sync.failures import open_alert, record_dead_letter
+from sync.schedule import pause
 from sync.users import Role, create_user, open_login
 from tests.integration.served import Web
+from tests.integration.world import World, at
+from workers.scheduler import install_defaults
+from workers.settings import Settings
 
 PASSWORD = "correct horse battery"
 numbers = itertools.count(1)
@@ -94,3 +105,39 @@ def fields_of(page: str, path: str) -> dict[str, str]:
     assert found is not None, f"no form to {path} in:\n{page[-3000:]}"
     hidden = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', found[0])
     return {name: html.unescape(value) for name, value in hidden}
+
+
+def furnish(world: World) -> None:
+    """An office on a bad night: bookings, a conflict, drift, alerts, dead letters, and a job that somebody paused."""
+    install_defaults(world.app, Settings())
+    booked = [world.book(at(hour), "Secret cellar") for hour in (9, 11.5, 15)]
+    world.decide(world.ask(at(9.5)))
+    world.ask(at(16))
+    world.hold(at(13.5, minutes=30))
+    for hour in (11, 34):
+        world.master.put(at(hour), "Dentist")
+    world.detect(Job.NEW, "dana-master")
+    world.add_agent("ben")
+    world.add_mirror("ben-crm", agent="ben", role="source")
+    findings = [{"kind": "missing", "calendar": int(world.ids["dana-mirror"]), "appointment": booked[2].id}]
+    with transaction(world.app) as session:
+        session.execute(
+            update(Calendar).where(Calendar.id == world.ids["ben-master"]).values(stopped_code="credential_revoked")
+        )
+        _fail(session, world)
+        pause(session, "UpdateSync", by=Actor("nightshift", "cli"))
+        agent = session.scalars(select(Agent.id).where(Agent.slug == "dana")).one()
+        session.add(Audit(agent_id=agent, state="drift", drift=1, findings=findings, requests=4))
+
+
+def _fail(session: Session, world: World) -> None:
+    stopped = {"calendar": int(world.ids["ben-master"])}
+    open_alert(
+        session, f"stopped:{stopped['calendar']}", code="credential_revoked", severity="critical", detail=stopped
+    )
+    for number in range(1, 6):
+        cause = f"update:{number}:provider_unavailable"
+        open_alert(session, cause, code="provider_unavailable", severity="warning", detail={"calendar": number})
+        error = ProviderUnavailable("GET /calendars/{id}/events answered 503")
+        record_dead_letter(session, "UpdateSync.calendar", reference=str(number), error=error, attempts=5)
+    record_dead_letter(session, "Commit", reference="proposal:1", error=Rejected("answered 400"), attempts=1)
