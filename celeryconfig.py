@@ -87,4 +87,5 @@ include = [
     "workers.cancellations",
     "workers.updates",
     "workers.upkeep",
+    "workers.watch",
 ]

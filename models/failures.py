@@ -106,7 +106,10 @@ class Alert(Base):
 
 
 class Notice(Base):
-    """A message to people, kept until it is delivered: the outbox of alerts."""
+    """A message to people, kept until it is delivered: the outbox of alerts.
+
+    ``reached`` are the places that have accepted it, by a digest of their URL: a second try passes them over.
+    """
 
     __tablename__ = "notices"
     __table_args__ = (
@@ -126,5 +129,6 @@ class Notice(Base):
     attempt: Mapped[int] = mapped_column(default=0, server_default="0")
     not_before: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     last_error: Mapped[str | None]
+    reached: Mapped[list[str]] = mapped_column(JSONB, default=list, server_default="[]")
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     sent_at: Mapped[datetime | None]

@@ -174,6 +174,7 @@ def list_alerts(session: Session) -> list[dict[str, Any]]:
     )
     return [
         {
+            "id": row.id,
             "severity": row.severity,
             "code": row.code,
             "cause": row.cause,

@@ -216,7 +216,7 @@ class Channels:
             }
             if _finish(session, ref, held, values) and failures >= ALERT_FAILURES:
                 detail = {"calendar": ref.id, "code": error.code}
-                open_alert(session, f"push_lost:{ref.id}", code="push_lost", severity="warning", detail=detail)
+                open_alert(session, f"push_lost:{ref.id}", code="push_lost", detail=detail, calendar_id=ref.id)
 
 
 def _held(row: Channel | None, *, until: datetime | None = None) -> Held:

@@ -2,30 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from typing import Any, Literal
 
-from sqlalchemy import func, or_, text, update
+from sqlalchemy import func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from models.failures import Alert, Attempt, DeadLetter
+from sync.alarms import Alarm
+from sync.catalogue import severity_of
 from sync.errors import WatertightError
 from sync.retry import branch_of
 
 EXCERPT_CHARACTERS = 500
-Severity = Literal["warning", "critical"]
 Closed = Literal["replayed", "solved"]
 
 
-def open_alert(session: Session, cause: str, *, code: str, severity: Severity, detail: dict[str, Any]) -> None:
+def open_alert(
+    session: Session, cause: str, *, code: str, detail: dict[str, Any], calendar_id: int | None = None
+) -> None:
     """Open the alert of this cause, or count one more occurrence of it. ``detail`` holds ids only (P12)."""
-    row = insert(Alert).values(cause=cause, code=code, severity=severity, detail=detail)
+    row = insert(Alert).values(
+        cause=cause, code=code, severity=severity_of(code), detail=detail, calendar_id=calendar_id
+    )
     session.execute(
         row.on_conflict_do_update(
             index_elements=["cause"],
             index_where=Alert.resolved_at.is_(None),
             set_={"times": Alert.times + 1, "last_seen": func.clock_timestamp(), "detail": row.excluded.detail},
         )
+    )
+
+
+def keep_alarms(session: Session, prefix: str, alarms: Iterable[Alarm]) -> None:
+    """Open an alert for each alarm, and close those whose cause begins with ``prefix`` and was not found any more."""
+    found = {alarm.cause: alarm for alarm in alarms}
+    open_now = set(
+        session.scalars(
+            select(Alert.cause).where(Alert.cause.startswith(prefix, autoescape=True), Alert.resolved_at.is_(None))
+        )
+    )
+    for cause in sorted(found.keys() - open_now):
+        alarm = found[cause]
+        open_alert(session, cause, code=alarm.code, detail=alarm.detail, calendar_id=alarm.calendar_id)
+    if over := open_now - found.keys():
+        resolve_alerts(session, over)
+
+
+def resolve_alerts(session: Session, causes: Collection[str]) -> None:
+    """Close the open alerts of exactly these causes."""
+    session.execute(
+        update(Alert)
+        .where(Alert.cause.in_(causes), Alert.resolved_at.is_(None))
+        .values(resolved_at=func.clock_timestamp())
     )
 
 
@@ -62,8 +92,8 @@ def record_dead_letter(
     error: BaseException,
     attempts: int,
     calendar_id: int | None = None,
-) -> None:
-    """Keep a run that gave up after so many attempts."""
+) -> int:
+    """Keep a run that gave up after so many attempts; the answer is the number of its dead letter."""
     row = insert(DeadLetter).values(
         task=task,
         reference=reference,
@@ -73,7 +103,7 @@ def record_dead_letter(
         excerpt=excerpt_of(error),
         attempts=attempts,
     )
-    session.execute(
+    number: int = session.scalars(
         row.on_conflict_do_update(
             index_elements=["task", "reference", "code"],
             index_where=text("state = 'open'"),  # spelt out: a bound value cannot name a partial index once prepared
@@ -83,8 +113,9 @@ def record_dead_letter(
                 "excerpt": row.excluded.excerpt,
                 "attempts": row.excluded.attempts,
             },
-        )
-    )
+        ).returning(DeadLetter.id)
+    ).one()
+    return number
 
 
 def close_dead_letter(session: Session, dead_letter_id: int, *, state: Closed, by: str) -> bool:

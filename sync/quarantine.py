@@ -45,8 +45,8 @@ def quarantine(session: Session, calendar_id: CalendarId, records: Iterable[Unpa
             session,
             f"quarantine:{calendar_id}",
             code="malformed",
-            severity="warning",
             detail={"calendar": calendar_id, "records": kept},
+            calendar_id=calendar_id,
         )
 
 
@@ -66,7 +66,7 @@ def keep_submission(session: Session, form: str, error: Malformed, *, content_ty
             set_={"times": UnreadableSubmission.times + 1, "last_seen": func.clock_timestamp()},
         )
     )
-    open_alert(session, f"unreadable:form:{form}", code=error.code, severity="warning", detail={"form": form})
+    open_alert(session, f"unreadable:form:{form}", code=error.code, detail={"form": form})
 
 
 def _digest(raw: Any) -> str:  # noqa: ANN401 - whatever JSON holds

@@ -22,6 +22,7 @@ from models.migrate import upgrade
 from models.session import database_now, make_engine, transaction
 from sync.errors import NotFound, WatertightError
 from workers.agents_file import read_agents, store_agents
+from workers.cli_alerts import alerts
 from workers.cli_calendars import calendars, doctor, sync
 from workers.cli_failures import failures
 from workers.cli_tokens import tokens
@@ -45,7 +46,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 agents = typer.Typer(help="Who has which calendars.", no_args_is_help=True)
-alerts = typer.Typer(help="What somebody must know.", no_args_is_help=True)
 schedule = typer.Typer(help="When beat runs what.", no_args_is_help=True)
 for name, group in (
     ("agents", agents),
@@ -179,13 +179,6 @@ def show_history(
         instant = read_instant(at) if at else database_now(session)
         past = history.calendar_as_of(session, agent_id, instant)
     show_past(past, as_json=json)
-
-
-@alerts.command("list")
-def list_alerts(json: AsJson = False) -> None:  # noqa: FBT002 - a command-line flag
-    """Open alerts, newest first."""
-    with transaction(runtime().sessions) as session:
-        show(listings.list_alerts(session), as_json=json)
 
 
 @schedule.command("list")

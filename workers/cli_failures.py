@@ -11,6 +11,7 @@ import typer
 from models.letters import DeadLetterRecord, find_dead_letter, list_dead_letters
 from models.session import transaction
 from sync.actions import Actor
+from sync.catalogue import entry_of
 from sync.errors import NotFound
 from workers.listing import AsJson, show, show_record
 from workers.replay import carry_out, plan_replay
@@ -32,7 +33,7 @@ def list_failures(
     with transaction(runtime().sessions) as session:
         letters = list_dead_letters(session, closed=closed)
     if json:
-        show([_plain(letter) for letter in letters], as_json=True)
+        show([asdict(letter) for letter in letters], as_json=True)
         return
     show([_row(letter) | ({"state": letter.state} if closed else {}) for letter in letters], as_json=False)
 
@@ -40,12 +41,21 @@ def list_failures(
 @failures.command("show")
 def show_failure(failure: Id, json: AsJson = False) -> None:  # noqa: FBT002 - a command-line flag
     """One dead letter: what was tried when, what it was answered, and what to do about it."""
-    with transaction(runtime().sessions) as session:
+    connected = runtime()
+    with transaction(connected.sessions) as session:
         letter = find_dead_letter(session, failure)
     if letter is None:
         raise NotFound(f"no dead letter {failure}")
+    entry = entry_of(letter.code)
+    help_ = {
+        "happened": entry.happened,
+        "by_itself": entry.by_itself,
+        "do": entry.do,
+        "commands": list(entry.fill(_detail(letter))),
+        "runbook": f"{connected.settings.runbook_url}#{letter.code}",
+    }
     tries = [f"{one.failed_at:%m-%d %H:%M:%SZ} try {one.number}: {one.code}: {one.excerpt}" for one in letter.tries]
-    shown: dict[str, Any] = _plain(letter) if json else asdict(letter) | {"tries": tries}
+    shown: dict[str, Any] = asdict(letter) | ({} if json else {"tries": tries}) | help_
     show_record(shown, as_json=json)
 
 
@@ -89,5 +99,7 @@ def _row(letter: DeadLetterRecord) -> dict[str, object]:
     }
 
 
-def _plain(letter: DeadLetterRecord) -> dict[str, Any]:
-    return asdict(letter)
+def _detail(letter: DeadLetterRecord) -> dict[str, Any]:
+    """What the commands to paste are filled with."""
+    detail = {"failure": letter.id, "code": letter.code, "reference": letter.reference}
+    return detail | ({} if letter.calendar_id is None else {"calendar": letter.calendar_id})

@@ -30,9 +30,15 @@ def keep_failed_task(session: Session, task: str, *, reference: str, error: Base
     calendar_id = int(reference) if task in JOBS and reference.isdigit() else None
     if not (task in JOBS and isinstance(error, WatertightError)):  # a job has kept its own
         record_attempt(session, task, reference=reference, error=error, number=attempts)
-    record_dead_letter(session, task, reference=reference, error=error, attempts=attempts, calendar_id=calendar_id)
+    letter = record_dead_letter(
+        session, task, reference=reference, error=error, attempts=attempts, calendar_id=calendar_id
+    )
     if isinstance(error, MasterCheckBypassed) or (task in JOBS and isinstance(error, NeedsHuman)):
         return
     cause = cause_of(task, reference=reference, code=code, calendar_id=calendar_id)
-    detail = {"task": task, "reference": reference} | ({} if calendar_id is None else {"calendar": calendar_id})
-    open_alert(session, cause, code=code, severity="warning", detail=detail)
+    detail = {"task": task, "reference": reference, "failure": letter, "code": code}
+    open_alert(session, cause, code=code, detail=detail | _of_calendar(calendar_id), calendar_id=calendar_id)
+
+
+def _of_calendar(calendar_id: int | None) -> dict[str, int]:
+    return {} if calendar_id is None else {"calendar": calendar_id}

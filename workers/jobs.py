@@ -129,7 +129,7 @@ def _stop(failed: _Failed) -> None:
             session,
             f"stopped:{calendar_id}",
             code=code,
-            severity="critical",
-            detail={"calendar": calendar_id, "job": failed.job.value},
+            detail={"calendar": calendar_id, "job": failed.job.value, "code": code},
+            calendar_id=calendar_id,
         )
     log.error("calendar.stopped", calendar_id=calendar_id, job=failed.job.value, code=code)

@@ -57,6 +57,7 @@ def configure(level: str = "INFO") -> None:
     for name in ("uvicorn", "uvicorn.error"):  # brings handlers of its own
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
+    logging.getLogger("apprise").setLevel(logging.CRITICAL)  # says whom it tells, and how (P12)
     # Celery would log the text of any exception; ours is said by workers.app without it (P12).
     logging.getLogger("celery.app.trace").setLevel(logging.CRITICAL)
 

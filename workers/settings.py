@@ -17,6 +17,7 @@ from sync.detect import Horizon
 from sync.intake import HOLD_SECONDS, LONGEST_HOLD_SECONDS
 from workers.credential_settings import EMULATED_KEY_FILE, CredentialSettings, Empty, File, SettingsError, emulated
 from workers.limit_settings import LimitSettings
+from workers.watch_settings import WatchSettings
 
 SECRETS_DIR = Path("/run/secrets")
 RUN_FILE = "run.json"
@@ -50,7 +51,7 @@ Key = Annotated[SecretStr | None, AfterValidator(_long_enough), Empty]
 Level = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(lambda value: str(value).upper())]
 
 
-class Settings(LimitSettings, CredentialSettings):
+class Settings(LimitSettings, WatchSettings, CredentialSettings):
     """Every knob. Times are seconds unless the name says otherwise."""
 
     model_config = SettingsConfigDict(

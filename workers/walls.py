@@ -55,7 +55,6 @@ def reporter(sessions: Sessions) -> Report:
                     session,
                     f"bypass:{process}:{call}",
                     code=MasterCheckBypassed.code,
-                    severity="critical",
                     detail={"call": call, "process": process, "pid": os.getpid()},
                 )
         except SQLAlchemyError as error:

@@ -149,7 +149,6 @@ def _tell_if_covered(session: Session, appointment: Appointment, interval: Inter
         session,
         f"master_conflict:appointment:{appointment.id}",
         code="master_conflict",
-        severity="warning",
         detail={"appointment": appointment.id, "interval": str(interval), **slots.taken_evidence(session, taken)},
     )
     return True

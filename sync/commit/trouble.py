@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
-from sync.errors import NeedsHuman, WatertightError
-from sync.failures import Severity, open_alert, record_attempt, record_dead_letter
+from sync.errors import WatertightError
+from sync.failures import open_alert, record_attempt, record_dead_letter
 
 TASK = "Commit"
 
@@ -18,7 +18,8 @@ def keep_try(session: Session, reference: str, error: WatertightError, *, number
 def keep_failure(session: Session, calendar_id: int, reference: str, error: WatertightError, *, attempts: int) -> None:
     """The last try failed too. One alert for a calendar and code, whatever number of proposals stand behind it."""
     keep_try(session, reference, error, number=attempts)
-    record_dead_letter(session, TASK, reference=reference, error=error, attempts=attempts, calendar_id=calendar_id)
-    severity: Severity = "critical" if isinstance(error, NeedsHuman) else "warning"
-    detail = {"calendar": calendar_id, "reference": reference}
-    open_alert(session, f"commit:{calendar_id}:{error.code}", code=error.code, severity=severity, detail=detail)
+    letter = record_dead_letter(
+        session, TASK, reference=reference, error=error, attempts=attempts, calendar_id=calendar_id
+    )
+    detail = {"calendar": calendar_id, "reference": reference, "failure": letter, "code": error.code}
+    open_alert(session, f"commit:{calendar_id}:{error.code}", code=error.code, detail=detail, calendar_id=calendar_id)

@@ -18,7 +18,7 @@ from sync.users import disable_user
 from tests.browser.conftest import PATIENCE_MILLISECONDS
 from tests.browser.reception import Visitor
 from tests.conftest import Shared
-from tests.integration.console import PASSWORD, furnish, register, stranger
+from tests.integration.console import PASSWORD, UNWATCHED, furnish, register, stranger
 from tests.integration.served import Web, serve
 from tests.integration.world import World, at
 from workers.embedded import EmbeddedValkey
@@ -49,7 +49,7 @@ def web(shared: Shared, browser: Browser, tmp_path_factory: pytest.TempPathFacto
     folder, url = tmp_path_factory.mktemp("console"), shared.app.url.render_as_string(hide_password=False)
     with (
         EmbeddedValkey(folder) as valkey,
-        serve(folder, database_url=url, WATERTIGHT_BROKER_URL=valkey.url()) as served,
+        serve(folder, database_url=url, WATERTIGHT_BROKER_URL=valkey.url(), **UNWATCHED) as served,
     ):
         yield served
 
@@ -130,11 +130,11 @@ def test_the_page_refreshes_itself_until_it_is_told_not_to(come: Open, world: Wo
     page = come()
     expect(page.locator("#live")).to_contain_text("none")
     with transaction(world.app) as session:
-        open_alert(session, "x", code="credential_revoked", severity="critical", detail={})
+        open_alert(session, "x", code="credential_revoked", detail={})
     expect(page.locator(".verdict")).to_contain_text("1 critical alert")  # by itself, within seconds
     page.click("#pause")
     with transaction(world.app) as session:
-        open_alert(session, "y", code="credential_revoked", severity="critical", detail={})
+        open_alert(session, "y", code="credential_revoked", detail={})
     look()
     expect(page.locator("#pause")).to_have_text("Paused: refresh again")
     expect(page.locator(".verdict")).to_contain_text("1 critical alert")

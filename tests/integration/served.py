@@ -40,7 +40,7 @@ def serve(folder: Path, *, database_url: str, **settings: str) -> Iterator[Web]:
         port = listener.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
     told = {"DATABASE_URL": database_url, "BROKER_URL": "redis://127.0.0.1:1/0", "STATE_DIR": str(folder)}
-    told |= {"PUBLIC_URL": url, "API_OPEN": "true"}
+    told |= {"PUBLIC_URL": url, "API_OPEN": "true", "WATCH_SECONDS": "0"}
     env = os.environ | {f"WATERTIGHT_{name}": value for name, value in told.items()} | settings
     command = [sys.executable, "-m", "uvicorn", "--factory", "workers.web.app:serve", "--port", str(port)]
     log = folder / "web.log"

@@ -21,7 +21,7 @@ from sync.schedule import list_jobs
 from sync.users import Role, disable_user, find_login, open_login, set_password
 from tests.conftest import Shared
 from tests.integration.commands import Commands, typed
-from tests.integration.console import PASSWORD, fields_of, register, sign_in, signed_in, stranger
+from tests.integration.console import PASSWORD, UNWATCHED, fields_of, register, sign_in, signed_in, stranger
 from tests.integration.served import Web, serve
 from workers import app as application
 from workers.embedded import EmbeddedValkey
@@ -48,7 +48,9 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def web(shared: Shared, broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     url = shared.app.url.render_as_string(hide_password=False)
-    with serve(tmp_path_factory.mktemp("console"), database_url=url, WATERTIGHT_BROKER_URL=broker) as served:
+    with serve(
+        tmp_path_factory.mktemp("console"), database_url=url, WATERTIGHT_BROKER_URL=broker, **UNWATCHED
+    ) as served:
         yield served
 
 

@@ -22,7 +22,7 @@ from sync.failures import open_alert, record_dead_letter
 from sync.schedule import list_jobs, pause
 from sync.users import Role
 from tests.conftest import Shared
-from tests.integration.console import Viewer, fields_of, signed_in
+from tests.integration.console import UNWATCHED, Viewer, fields_of, signed_in
 from tests.integration.served import Web, serve
 from tests.integration.world import World, at
 from workers.embedded import EmbeddedValkey
@@ -42,7 +42,9 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def web(shared: Shared, broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     url = shared.app.url.render_as_string(hide_password=False)
-    with serve(tmp_path_factory.mktemp("console"), database_url=url, WATERTIGHT_BROKER_URL=broker) as served:
+    with serve(
+        tmp_path_factory.mktemp("console"), database_url=url, WATERTIGHT_BROKER_URL=broker, **UNWATCHED
+    ) as served:
         yield served
 
 
@@ -81,9 +83,9 @@ def test_the_first_page_tells_at_a_glance(operator: Viewer, world: World, broker
     world.decide(refused)
     world.ask(at(12))
     with transaction(world.app) as session:
-        open_alert(session, "stopped:1", code="credential_revoked", severity="critical", detail={"calendar": 1})
+        open_alert(session, "stopped:1", code="credential_revoked", detail={"calendar": 1})
         for number in range(3):
-            open_alert(session, f"new:{number}", code="provider_unavailable", severity="warning", detail={})
+            open_alert(session, f"new:{number}", code="provider_unavailable", detail={})
         record_dead_letter(session, "Commit", reference="proposal:9", error=ProviderUnavailable("503"), attempts=5)
     with redis.Redis.from_url(broker) as client:
         client.rpush("upkeep", "{}", "{}")
@@ -111,7 +113,7 @@ def test_a_broker_that_is_away_is_said_and_nothing_else_is_missing(
     shared: Shared, world: World, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     url = shared.app.url.render_as_string(hide_password=False)
-    with serve(tmp_path_factory.mktemp("alone"), database_url=url) as alone:
+    with serve(tmp_path_factory.mktemp("alone"), database_url=url, **UNWATCHED) as alone:
         shown = words(signed_in(world.app, alone).get("").text)
     assert ("The broker is away" in shown, "dana" in shown) == (True, True)
 
@@ -290,10 +292,8 @@ def test_what_a_replay_cannot_do_is_said(operator: Viewer, world: World) -> None
 def test_alerts_are_grouped_and_critical_ones_come_first(viewer: Viewer, world: World) -> None:
     with transaction(world.app) as session:
         for number in range(3):
-            open_alert(
-                session, f"new:{number}", code="provider_unavailable", severity="warning", detail={"calendar": number}
-            )
-        open_alert(session, "bypass", code="master_check_bypassed", severity="critical", detail={"process": "web"})
+            open_alert(session, f"new:{number}", code="provider_unavailable", detail={"calendar": number})
+        open_alert(session, "bypass", code="master_check_bypassed", detail={"process": "web"})
     rows = lines(viewer.get("/alerts").text)
     assert ["critical master_check_bypassed 1" in rows[1], "warning provider_unavailable 3" in rows[2]] == [True, True]
     only = words(viewer.get("/alerts?code=provider_unavailable").text)

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.session import transaction
-from workers import observability
+from workers import observability, watch
 from workers.app import runtime, settings
 from workers.walls import forbid_engine, reporter
 from workers.web import availability, booking, forms, guards, nudges, problems, proposals, waiting, webhooks
@@ -28,6 +28,7 @@ def serve() -> FastAPI:
     require_loopback(settings(), arguments=sys.argv[1:], env=os.environ)
     observability.configure(settings().log_level)
     forbid_engine(reporter(runtime().sessions))
+    watch.start_watch()
     forms.connected()  # says now, not at the first submission, which mapping files are wrong
     return create_app()
 

@@ -92,6 +92,7 @@ def _create_notices() -> None:
         sa.Column("attempt", sa.Integer(), server_default="0", nullable=False),
         sa.Column("not_before", _moment(), server_default=NOW, nullable=False),
         sa.Column("last_error", sa.String(), nullable=True),
+        sa.Column("reached", JSON, server_default="[]", nullable=False),
         sa.Column("created_at", _moment(), server_default=NOW, nullable=False),
         sa.Column("sent_at", _moment(), nullable=True),
         sa.CheckConstraint(

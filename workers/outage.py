@@ -1,0 +1,74 @@
+"""A database that is away cannot keep an alert: so people are told directly, once, and once more when it is back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import structlog
+
+from sync.catalogue import severity_of
+from sync.incidents import What
+from sync.notices import Occasion, compose_body, compose_title
+from workers.places import Place
+from workers.settings import Settings
+
+AWAY_SECONDS = 30.0
+AGAIN_SECONDS = 30.0  # between tries to tell, while nobody accepts it
+CODE = "database_away"
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Outage:
+    """What one process knows of it. ``at`` is of a clock that only goes forward, in seconds."""
+
+    settings: Settings
+    _since: float | None = None
+    _told: bool = False
+    _tried: float | None = None
+    _began: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def hear(self, *, away: bool, at: float) -> None:
+        """The database did not answer, or it did."""
+        if away:
+            self._is_away(at)
+            return
+        if self._told and self._may_try(at):
+            self._tried = at
+            self._told = not self._tell("resolved")
+        if not self._told:
+            self._since = self._tried = None
+
+    def _is_away(self, at: float) -> None:
+        if self._since is None:
+            self._since, self._began = at, datetime.now(UTC)
+        if not self._told and at - self._since >= AWAY_SECONDS and self._may_try(at):
+            self._tried = at
+            self._told = self._tell("opened")
+            self._tried = None if self._told else at
+
+    def _may_try(self, at: float) -> bool:
+        return self._tried is None or at - self._tried >= AGAIN_SECONDS
+
+    def _tell(self, what: What) -> bool:
+        """Whether any place accepted it, or there is none to tell."""
+        occasion = Occasion(
+            what=what,
+            code=CODE,
+            severity=severity_of(CODE),
+            count=1,
+            opened_at=self._began,
+            now=datetime.now(UTC),
+            where="",
+            affected=(),
+            detail={},
+            runbook=self.settings.runbook_url,
+        )
+        title, body = compose_title(occasion), compose_body(occasion)
+        places = [Place(url) for url in self.settings.alert_places()]
+        kind = "resolved" if what == "resolved" else occasion.severity
+        accepted = [place.send(title, body, kind=kind) for place in places]
+        log.warning("watch.database_told", what=what, accepted=sum(accepted), places=len(places))
+        return not places or any(accepted)
