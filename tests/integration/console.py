@@ -26,7 +26,7 @@ from workers.scheduler import install_defaults
 from workers.settings import Settings
 
 PASSWORD = "correct horse battery"
-UNWATCHED = {"WATERTIGHT_WATCH_SECONDS": "3600"}  # or the watch would close alerts that a test made up
+UNWATCHED = {"WATERTIGHT_WATCH_SECONDS": "0"}  # or the watch would close alerts that a test made up
 numbers = itertools.count(1)
 
 

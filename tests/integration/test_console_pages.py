@@ -153,6 +153,23 @@ def test_a_conflict_and_drift_are_marked(operator: Viewer, world: World) -> None
     assert ["is missing here" in line for line in wrong].count(True) == 2
 
 
+def test_what_people_put_over_a_booking_by_hand_stays_a_conflict(operator: Viewer, world: World) -> None:
+    """It is an appointment of its own by then, and nobody takes it off."""
+    world.book(at(9))
+    world.master.put(at(9.5), SECRET)
+    world.quiesce()
+    shown = words(operator.get(address_of_the_week(at(9))).text)
+    assert (
+        "1 conflict" in shown,
+        "put there by hand, overlaps slot 1" in shown,
+        "drift" in shown.partition("All ")[0],
+    ) == (
+        True,
+        True,
+        True,
+    )
+
+
 def test_a_week_is_drawn_in_the_zone_that_was_asked_for(operator: Viewer, world: World) -> None:
     """Half past midnight UTC is the evening before in Chicago."""
     booked = at(24.5)

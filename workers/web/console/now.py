@@ -21,13 +21,12 @@ from models.console_lists import (
 )
 from models.session import database_now, transaction
 from sync.schedule import ScheduledJob, list_jobs
-from workers.app import runtime
+from workers.app import runtime, settings
 from workers.web.console.door import HOME, SEEING
 from workers.web.console.queues import find_lengths
 from workers.web.console.showing import page
 
 MOST_AGENTS = 50
-OLD_SECONDS = 900.0  # an age of a picture that is no longer usual
 
 router = APIRouter(include_in_schema=False, route_class=SEEING)
 
@@ -82,7 +81,14 @@ def show_now(request: Request) -> Response:
         )
     shown = found.agents if everybody else found.agents[:MOST_AGENTS]
     return page(
-        request, "now.html", now=now, section="now", found=found, shown=shown, queues=find_lengths(), old=OLD_SECONDS
+        request,
+        "now.html",
+        now=now,
+        section="now",
+        found=found,
+        shown=shown,
+        queues=find_lengths(),
+        old=settings().picture_seconds,
     )
 
 

@@ -11,6 +11,8 @@ from urllib.parse import quote
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
+from sync.catalogue import entry_of
+from workers.app import settings
 from workers.web.console import wording
 from workers.web.console.door import visit_of
 from workers.web.rendering import HEADERS, render
@@ -36,6 +38,7 @@ def page(request: Request, template: str, *, now: datetime, section: str, **cont
     """A page for whoever is signed in, as things stood at ``now`` (by the database's clock)."""
     done = DONE.get(request.query_params.get("done", ""), "")
     shown: dict[str, Any] = {"visit": visit_of(request), "now": now, "section": section, "words": WORDS, "done": done}
+    shown |= {"entry_of": entry_of, "runbook_url": settings().runbook_url}
     return render(f"console/{template}", **shown, **context)
 
 

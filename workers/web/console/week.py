@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
-from models.weeks import WeekAppointment, WeekEvent, WeekRecord
+from models.weeks import WeekAppointment, WeekEvent, WeekRecord, WeekSlot
 
 DAYS = 7
 DAY_MINUTES = 24 * 60
@@ -81,7 +81,8 @@ def monday_of(day: date) -> date:
 
 def list_marks(record: WeekRecord, lanes: Sequence[Lane]) -> list[Mark]:
     """What is to be drawn, what is wrong last so that it lies on top."""
-    marks = [*_slots(record), *_events(record), *_missing(record, lanes)]
+    masters = {lane.id for lane in lanes if lane.role == "master"}
+    marks = [*_slots(record), *_events(record, masters), *_missing(record, lanes)]
     return sorted(marks, key=lambda mark: (mark.kind in {"conflict", "drift"}, mark.starts_at, mark.lane))
 
 
@@ -115,18 +116,28 @@ def _slots(record: WeekRecord) -> Iterator[Mark]:
         yield Mark(SLOTS, slot.starts_at, slot.ends_at, slot.state, label, slot.proposal_id, says)
 
 
-def _events(record: WeekRecord) -> Iterator[Mark]:
+def _events(record: WeekRecord, masters: set[int]) -> Iterator[Mark]:
     appointments = {one.id: one for one in record.appointments}
     for event in record.events:
         carried = appointments.get(event.appointment_id or 0)
         if carried is not None:
-            yield _copy(event, carried)
+            yield _copy(event, carried, met=_met(event, record) if event.calendar_id in masters else None)
         else:
             yield _foreign(event, record)
 
 
-def _copy(event: WeekEvent, carried: WeekAppointment) -> Mark:
+def _met(event: WeekEvent, record: WeekRecord) -> WeekSlot | None:
+    """The first slot that the event overlaps."""
+    meets = (slot for slot in record.slots if slot.starts_at < event.ends_at and event.starts_at < slot.ends_at)
+    return next(meets, None)
+
+
+def _copy(event: WeekEvent, carried: WeekAppointment, *, met: WeekSlot | None) -> Mark:
+    """An event that carries an appointment. What a person put on the master themselves has no slot, and may meet one."""
     label, where = f"#{carried.proposal_id}", (event.calendar_id, event.starts_at, event.ends_at)
+    if met is not None and not carried.holds_slot:
+        says = f"put there by hand, overlaps slot {met.id}, proposal {carried.proposal_id}"
+        return Mark(*where, "conflict", label, carried.proposal_id, says)
     if (event.starts_at, event.ends_at) == (carried.starts_at, carried.ends_at):
         says = f"booked, proposal {carried.proposal_id} from {carried.origin}"
         return Mark(*where, "ours", label, carried.proposal_id, says)
@@ -146,9 +157,7 @@ def _foreign(event: WeekEvent, record: WeekRecord) -> Mark:
         return Mark(
             *where, "free", label if event.proposal_id else "free", event.proposal_id, f"shown as free, {about}"
         )
-    met = next(
-        (slot for slot in record.slots if slot.starts_at < event.ends_at and event.starts_at < slot.ends_at), None
-    )
+    met = _met(event, record)
     if met is not None:
         return Mark(*where, "conflict", label, event.proposal_id, f"overlaps slot {met.id}, {about}")
     return Mark(*where, "busy", label, event.proposal_id, f"busy, {about}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+MINUTE = 60.0
 PRIVATE = frozenset({"title", "attendees", "name", "email", "hold"})  # no page of the console shows what people typed
 
 
@@ -31,7 +32,9 @@ def seconds(value: float | None) -> str:
 
 
 def ago(instant: datetime, now: datetime) -> str:
-    return f"{seconds(max(0.0, (now - instant).total_seconds()))} ago"
+    """Whole seconds are fine enough for what is past."""
+    passed = max(0.0, (now - instant).total_seconds())
+    return f"{passed:.0f} s ago" if passed < MINUTE else f"{seconds(passed)} ago"
 
 
 def until(instant: datetime, now: datetime) -> str:
