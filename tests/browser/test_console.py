@@ -70,7 +70,7 @@ def come(browser: Browser, web: Web, world: World) -> Iterator[Open]:
     register(world.app, viewer)
 
     def enter(path: str = "", **more: object) -> Page:
-        told = {"timezone_id": ZONE, "locale": "en-GB", "base_url": web.url}
+        told: dict[str, object] = {"timezone_id": ZONE, "locale": "en-GB", "base_url": web.url}
         told["extra_http_headers"] = {"X-Forwarded-For": viewer.address}
         context = browser.new_context(**(told | more))  # type: ignore[arg-type]
         context.set_default_timeout(PATIENCE_MILLISECONDS)

@@ -58,7 +58,8 @@ class Viewer:
         data: dict[str, str] | None = None,
         headers: dict[str, str | None] | None = None,
     ) -> requests.Response:
-        told = {"X-Forwarded-For": self.address, "Cookie": "; ".join(f"{k}={v}" for k, v in self.cookies.items())}
+        told: dict[str, str | None] = {"X-Forwarded-For": self.address}
+        told |= {"Cookie": "; ".join(f"{k}={v}" for k, v in self.cookies.items())}
         answer = requests.request(
             method,
             f"{self.web.url}/console{path}",

@@ -35,8 +35,8 @@ from workers.web.rates import Rates
 LOGIN = "watertight-console"
 US = Actor("test", "cli")
 ROUTES = [route for part in PARTS for route in part.routes if isinstance(route, APIRoute)]
-PAGES = sorted({route.path for route in ROUTES if "GET" in route.methods} - {"/console/sign-in"})
-POSTS = sorted(route.path for route in ROUTES if "POST" in route.methods)
+PAGES = sorted({route.path for route in ROUTES if "GET" in (route.methods or ())} - {"/console/sign-in"})
+POSTS = sorted(route.path for route in ROUTES if "POST" in (route.methods or ()))
 
 
 @pytest.fixture(scope="module")
