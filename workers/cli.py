@@ -29,6 +29,7 @@ from workers.cli_failures import failures
 from workers.cli_flower import serve as flower
 from workers.cli_schedule import schedule
 from workers.cli_tokens import tokens
+from workers.cli_users import users
 from workers.embedded import EmbeddedError
 from workers.emulate import PROVIDERS, serve
 from workers.listing import AsJson, read_instant, show, show_past, show_story
@@ -55,6 +56,7 @@ for name, group in (
     ("alerts", alerts),
     ("schedule", schedule),
     ("tokens", tokens),
+    ("users", users),
 ):
     app.add_typer(group, name=name)
 app.command()(sync)

@@ -17,6 +17,7 @@ from workers import observability, telemetry, watch
 from workers.app import runtime, settings
 from workers.walls import forbid_engine, reporter
 from workers.web import availability, booking, forms, guards, metrics, nudges, problems, proposals, waiting, webhooks
+from workers.web.console import pages as console
 from workers.web.loopback import require_loopback
 
 # FastAPI's own would take part in the traces of strangers, and record texts of errors and addresses (P12): workers.tracing.
@@ -75,6 +76,7 @@ def create_app() -> FastAPI:
     app.include_router(forms.router)
     app.include_router(webhooks.router)
     app.include_router(metrics.router)
+    app.include_router(console.router)
     return app
 
 

@@ -14,7 +14,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sync.errors import NotFound
 
 HERE = Path(__file__)
-TYPES = {"book.js": "text/javascript", "book.css": "text/css"}
+TYPES = {
+    "book.js": "text/javascript",
+    "book.css": "text/css",
+    "console.js": "text/javascript",
+    "console.css": "text/css",
+}
 FOR_EVER = "public, max-age=31536000, immutable"
 HEADERS = {
     "Content-Security-Policy": (

@@ -38,9 +38,9 @@ def admit(request: Request) -> str:
     Raises:
         HTTPException: 403 for another site's page, 429 for one who was here too often in the last minute.
     """
-    if not _is_from_our_page(request):
+    if not is_from_our_page(request):
         raise HTTPException(403, "only the booking page itself may send this")
-    address = _address(request)
+    address = address_of(request)
     if not _window().hit(POSTS, address):
         resets = _window().get_window_stats(POSTS, address).reset_time
         wait = max(1, math.ceil(resets - time.time()))
@@ -50,7 +50,7 @@ def admit(request: Request) -> str:
     return address
 
 
-def _is_from_our_page(request: Request) -> bool:
+def is_from_our_page(request: Request) -> bool:
     """Browsers say themselves where a request comes from, and no script of a page can change it.
 
     The first header is sent to https addresses and to this machine only, the second everywhere.
@@ -63,7 +63,8 @@ def _is_from_our_page(request: Request) -> bool:
     return origin == f"{ours.scheme}://{ours.netloc}" or origin.partition("://")[2] == request.headers.get("host", "-")
 
 
-def _address(request: Request) -> str:
+def address_of(request: Request) -> str:
+    """Whom to count a request for: an address, or all of a household's."""
     host = request.client.host if request.client is not None else ""
     try:
         address = ipaddress.ip_address(host)
