@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -139,9 +139,7 @@ def _assert_once(beats: Beats, sent: list[str]) -> None:
     assert set(sent) <= set(names)
     assert len(names) - len(sent) <= 3, "what each beat had claimed when it was killed or stopped"
     for (slot, at), (following, _) in itertools.pairwise(fires):
-        # Fired a moment after it was claimed: the next slot after the claim may just have passed.
-        upcoming = next_slot(at, PERIOD)
-        assert following in (upcoming, upcoming - timedelta(seconds=PERIOD)), (slot, at, following)
+        assert slot < following <= next_slot(at, PERIOD), "a slot was missed that came after this one was fired"
 
 
 def _restart_with_other_settings(beats: Beats) -> None:
