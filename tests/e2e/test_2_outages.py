@@ -8,11 +8,22 @@ from typing import Any
 
 import pytest
 
+from sync.actions import Actor
+from sync.schedule import list_jobs, reset
 from tests.e2e.stack import Stack, mailbox, wait_for
 
 pytestmark = pytest.mark.timeout(300)
 
 BURST = 20
+
+
+def test_every_job_runs_and_follows_an_operator(stack: Stack) -> None:
+    """What beat fires a worker runs, which is kept; and a change by command is followed by the beat that runs."""
+    wait_for(lambda: all(job.ran_at for job in stack.look(list_jobs) if job.every < 60), "runs of all jobs")
+    answer = stack.command("schedule", "set", "Prune", "1s")
+    assert (answer.returncode, "Prune runs every 1 s" in answer.stdout) == (0, True), answer
+    wait_for(lambda: [job for job in stack.look(list_jobs) if job.name == "Prune" and job.ran_at], "run of Prune")
+    stack.look(lambda session: reset(session, "Prune", every=3_600, by=Actor("a test", "cli")))
 
 
 def test_a_killed_commit_worker_leaves_at_most_what_it_had_in_hand(stack: Stack) -> None:

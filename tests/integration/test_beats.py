@@ -1,4 +1,4 @@
-"""Several beats as processes: killed, without the broker's memory, told otherwise at run time, and restarted."""
+"""Two beats as processes: killed, without the broker's memory, told otherwise at run time, and restarted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -108,7 +108,7 @@ def beats(app_sessions: Sessions, tmp_path: Path) -> Iterator[Beats]:
 
 
 def test_every_slot_is_fired_once_whatever_happens_to_beats_and_broker(beats: Beats) -> None:
-    with beats.running(3, NEW_EVERY=str(PERIOD), CANCEL_EVERY=str(PERIOD), UPDATE_EVERY="3600") as processes:
+    with beats.running(2, NEW_EVERY=str(PERIOD), CANCEL_EVERY=str(PERIOD), UPDATE_EVERY="3600") as processes:
         beats.wait_for_more(NEW, 4)
         processes[0].kill()
         beats.wait_for_more(NEW, 4)
@@ -139,9 +139,7 @@ def _assert_once(beats: Beats, sent: list[str]) -> None:
     assert set(sent) <= set(names)
     assert len(names) - len(sent) <= 3, "what each beat had claimed when it was killed or stopped"
     for (slot, at), (following, _) in itertools.pairwise(fires):
-        # Fired a moment after it was claimed: the next slot after the claim may just have passed.
-        upcoming = next_slot(at, PERIOD)
-        assert following in (upcoming, upcoming - timedelta(seconds=PERIOD)), (slot, at, following)
+        assert slot < following <= next_slot(at, PERIOD), "a slot was missed that came after this one was fired"
 
 
 def _restart_with_other_settings(beats: Beats) -> None:

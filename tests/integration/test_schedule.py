@@ -89,17 +89,18 @@ def test_an_unknown_job_is_answered_with_the_known_ones(sessions: Sessions) -> N
 def test_a_paused_job_is_not_fired_and_makes_up_for_what_it_missed_by_one_run(sessions: Sessions) -> None:
     with transaction(sessions) as session:
         pause(session, NAME, by=OLGA)
-    missed = datetime.now(UTC) - 3 * HOUR
+    now = datetime.now(UTC)
+    missed = now - timedelta(days=3)
     put(sessions, next_slot=missed)
     assert fired(sessions) == []
     with transaction(sessions) as session:
-        set_period(session, NAME, every=60, by=OLGA)
+        set_period(session, NAME, every=86_400, by=OLGA)
     assert job(sessions).next_slot == missed, "it tells since when nothing has run"
     with transaction(sessions) as session:
         resume(session, NAME, by=OLGA)
     assert (fired(sessions), fired(sessions)) == ([NAME], [])
-    assert timedelta(0) < job(sessions).next_slot - datetime.now(UTC) <= timedelta(seconds=60)
-    assert (job(sessions).last_slot or EPOCH) > datetime.now(UTC) - timedelta(seconds=90), "the newest of those missed"
+    assert job(sessions).next_slot > now
+    assert (job(sessions).last_slot or EPOCH) > now - timedelta(days=1), "the newest of those missed"
 
 
 def test_a_longer_period_does_not_swallow_a_run_that_is_due(sessions: Sessions) -> None:
@@ -162,10 +163,11 @@ def test_a_beat_that_read_the_old_period_does_not_fire_by_it(sessions: Sessions)
 
 
 def test_a_slot_that_was_fired_before_the_clock_went_back_stops_nobody(sessions: Sessions) -> None:
-    slot = datetime.now(UTC) - HOUR
+    now = datetime.now(UTC)
+    slot = now - HOUR
     with transaction(sessions) as session:
         session.add(BeatFire(name=NAME, slot=slot))
         session.execute(update(BeatJob).values(next_slot=slot))
     assert NAME not in (names := {task for task, _, _ in fire_due(sessions)})
     assert {"NewAppointmentSync", "CancellationSync", "ResumeCommits"} <= names
-    assert job(sessions).next_slot > datetime.now(UTC)
+    assert job(sessions).next_slot > now

@@ -83,12 +83,13 @@ def test_what_an_operator_changed_survives_every_restart(app_sessions: Sessions)
 
 def test_slots_missed_while_no_beat_ran_count_as_one(app_sessions: Sessions) -> None:
     install_defaults(app_sessions, SETTINGS)
-    missed = datetime.now(UTC) - timedelta(hours=3)
-    change(app_sessions, "UpdateSync", next_slot=missed)
+    now = datetime.now(UTC)
+    missed = now - timedelta(hours=3)
+    change(app_sessions, "UpdateSync", next_slot=missed, every_seconds=86_400.0)
     due = [one for one in fire_due(app_sessions) if one[0] == "UpdateSync"]
-    assert [(task, every) for task, _, every in due] == [("UpdateSync", 60)]
+    assert [(task, every) for task, _, every in due] == [("UpdateSync", 86_400)]
     assert fires(app_sessions, "UpdateSync") == [missed]
-    assert jobs(app_sessions)["UpdateSync"]["next_slot"] > datetime.now(UTC)
+    assert jobs(app_sessions)["UpdateSync"]["next_slot"] > now
     assert [one for one in fire_due(app_sessions) if one[0] == "UpdateSync"] == []
 
 

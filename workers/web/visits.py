@@ -22,6 +22,7 @@ from sync import intake
 from sync.availability import LONGEST_WINDOW, Availability, Opening, find_alternatives, find_openings
 from sync.domain import Attendee, Interval, Kind, Reason
 from sync.errors import NotFound
+from sync.schedule import find_period
 from workers.app import runtime, settings
 from workers.web.nudges import nudge_soon
 from workers.web.outcome import outcome
@@ -77,7 +78,8 @@ def is_current(availability: Availability) -> bool:
     """Whether the master is being read: if not, what looks free may long be taken."""
     with transaction(runtime().sessions) as session:
         read_at = find_newest_read(session, availability.agent)
-    oldest = timedelta(seconds=max(OLD_AFTER_SECONDS, OLD_AFTER_PERIODS * settings().new_every))
+        every = find_period(session, "NewAppointmentSync") or settings().new_every
+    oldest = timedelta(seconds=max(OLD_AFTER_SECONDS, OLD_AFTER_PERIODS * every))
     return availability.stopped is None and read_at is not None and availability.now - read_at <= oldest
 
 
