@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from typing import Annotated, Any
 
@@ -11,13 +10,13 @@ import typer
 from models.incidents import AlertRecord, find_alert
 from models.listings import list_alerts
 from models.session import transaction
-from sync.actions import Actor, record_action
+from sync.actions import record_action
 from sync.catalogue import entry_of
 from sync.errors import NotFound
 from sync.failures import resolve_alerts
 from workers.listing import AsJson, show, show_record
 from workers.settings import load
-from workers.terminal import line, runtime
+from workers.terminal import line, operator, runtime
 
 BIGGEST = 2**63 - 1  # of a bigint
 TEST_TITLE = "[test] watertight: alerts arrive here"
@@ -51,8 +50,7 @@ def close(alert: Id) -> None:
         found = _get(find_alert(session, alert), alert)
         if found.resolved_at is None:
             resolve_alerts(session, [found.cause])
-            actor = Actor(getpass.getuser(), "cli")
-            record_action(session, actor, "alerts.close", about=f"alert:{alert}", after={"code": found.code})
+            record_action(session, operator(), "alerts.close", about=f"alert:{alert}", after={"code": found.code})
     line("watertight", f"alert {alert} is closed")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -10,12 +9,11 @@ import typer
 
 from models.letters import DeadLetterRecord, find_dead_letter, list_dead_letters
 from models.session import transaction
-from sync.actions import Actor
 from sync.catalogue import entry_of
 from sync.errors import NotFound
 from workers.listing import AsJson, show, show_record
 from workers.replay import carry_out, plan_replay
-from workers.terminal import line, runtime
+from workers.terminal import line, operator, runtime
 
 BIGGEST = 2**63 - 1  # of a bigint
 
@@ -78,7 +76,7 @@ def replay(
     if dry_run:
         show([{"id": one.id, "code": one.code, "would": one.sentence} for one in plan], as_json=json)
         return
-    done = carry_out(sessions, plan, by=Actor(getpass.getuser(), "cli"))
+    done = carry_out(sessions, plan, by=operator())
     show([asdict(one) for one in done], as_json=json)
     if not json:
         line("watertight", f"{sum(one.done for one in done)} of {len(failures or plan)} replayed")
