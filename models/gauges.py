@@ -1,7 +1,8 @@
 """What a monitoring system asks every few seconds: what stands in the tables now, and how decisions and copies went so far.
 
 Plain SQL: all gauges are one statement, and the past is counted once. Labels are kinds, codes, roles and providers; a slug
-stands only at drift, whose number per agent is what people act on (P12).
+stands only at drift, whose number per agent is what people act on (P12). None is called ``job`` or ``instance``: these are
+Prometheus's own, and it would rename ours.
 """
 
 from __future__ import annotations
@@ -40,11 +41,12 @@ GAUGES = (
     Gauge(
         "watertight_read_age_seconds",
         "Age of the oldest picture that a job has of any calendar of this role, of those not stopped for a person.",
-        ("job", "role"),
-        """SELECT jobs.job, role, max(extract(epoch FROM clock_timestamp() - coalesce(read_at, created_at)))
-        FROM calendars CROSS JOIN (VALUES ('new'), ('cancel'), ('update')) AS jobs (job)
+        ("task", "role"),
+        """SELECT task, role, max(extract(epoch FROM clock_timestamp() - coalesce(read_at, created_at)))
+        FROM calendars CROSS JOIN (VALUES ('new', 'NewAppointmentSync'), ('cancel', 'CancellationSync'), ('update', 'UpdateSync'))
+            AS jobs (job, task)
         LEFT JOIN cursors ON cursors.calendar_id = calendars.id AND cursors.job = jobs.job
-        WHERE stopped_code IS NULL GROUP BY jobs.job, role""",
+        WHERE stopped_code IS NULL GROUP BY task, role""",
     ),
     Gauge(
         "watertight_calendars",
@@ -138,7 +140,7 @@ GAUGES = (
     Gauge(
         "watertight_job_age_seconds",
         "Time since a worker last ended a run of this job; where none ever did, since it was first due.",
-        ("job",),
+        ("task",),
         """SELECT name, greatest(extract(epoch FROM clock_timestamp() - coalesce(ran_at,
             (SELECT min(fired_at) FROM beat_fires WHERE beat_fires.name = beat_jobs.name), next_slot)), 0)
         FROM beat_jobs WHERE enabled""",
@@ -146,13 +148,13 @@ GAUGES = (
     Gauge(
         "watertight_slot_age_seconds",
         "Time since beat last fired this job.",
-        ("job",),
+        ("task",),
         "SELECT name, extract(epoch FROM clock_timestamp() - last_slot) FROM beat_jobs WHERE enabled AND last_slot IS NOT NULL",
     ),
     Gauge(
         "watertight_job_period_seconds",
         "Time between two runs of a job, as it is set now; a paused job is missing.",
-        ("job",),
+        ("task",),
         "SELECT name, every_seconds FROM beat_jobs WHERE enabled",
     ),
     Gauge(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,11 @@ def empty_metrics(state_dir: Path) -> Path:
 def start(settings: Settings) -> None:
     """Begin to watch this process; its children, forked later, go on."""
     if settings.metrics_port and not os.environ.get(METRICS_DIRECTORY):
-        # Alone in its container: its children still have to be counted. Set before the library is first loaded.
-        os.environ[METRICS_DIRECTORY] = str(empty_metrics(settings.state_dir / f"worker-{os.getpid()}"))
+        # Alone, say in a container: its children still have to be counted. Set before the library is first loaded, and
+        # not in the state directory, which several containers may share.
+        own = tempfile.mkdtemp(prefix="watertight-metrics-")
+        os.environ[METRICS_DIRECTORY] = own
+        signals.worker_shutdown.connect(lambda **_: shutil.rmtree(own, ignore_errors=True), weak=False)
     from workers.metrics import Counting  # noqa: PLC0415 - see above
 
     listen(Counting())

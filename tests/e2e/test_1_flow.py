@@ -133,7 +133,7 @@ def test_one_scrape_shows_what_every_process_did(stack: Stack) -> None:
         'watertight_vendor_requests_total{method="GET",route="/users/{user}/calendarView",status="200",vendor="outlook"}',
         'watertight_decisions_total{kind="book",reason="accepted"}',
         'watertight_reflect_seconds_count{provider="google"}',
-        'watertight_job_age_seconds{job="UpdateSync"}',
+        'watertight_job_age_seconds{task="UpdateSync"}',
     ]
     wait_for(lambda: all(name in scrape() for name in counted), "every figure")
     text = scrape()

@@ -169,9 +169,9 @@ def test_everything_that_stands_in_the_tables_is_shown(web: Web, busy: World, va
         (("state", "stopped"),): 1,
     }
     assert set(of(figures, "watertight_read_age_seconds")) == {
-        (("job", job), ("role", "master")) for job in ("new", "cancel", "update")
+        (("role", "master"), ("task", task)) for task in ("NewAppointmentSync", "CancellationSync", "UpdateSync")
     }, "what was never read counts, what is stopped has an alert of its own"
-    job = (("job", "NewAppointmentSync"),)
+    job = (("task", "NewAppointmentSync"),)
     assert 200 <= of(figures, "watertight_job_age_seconds")[job] < 300
     assert 70 <= of(figures, "watertight_slot_age_seconds")[job] < 170
     assert (of(figures, "watertight_job_period_seconds"), single["watertight_jobs_paused"]) == ({job: 60}, 1)
@@ -194,7 +194,7 @@ def test_a_pool_s_replaced_children_leave_no_more_files_than_it_has_places(count
 
 def test_no_label_is_personal_or_without_bound(web: Web, busy: World) -> None:  # noqa: ARG001
     names = {label for _, labels in scrape(web) for label, _ in labels}
-    assert names <= {"agent", "code", "job", "kind", "le", "method", "provider", "queue", "reason", "role", "route"} | {
+    assert names <= {"agent", "code", "kind", "le", "method", "provider", "queue", "reason", "role", "route"} | {
         "severity", "state", "status", "task", "vendor", "what"
     }  # fmt: skip
     assert {name for name, labels in scrape(web) if "agent" in dict(labels)} == {"watertight_drift"}
