@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import structlog
 from kombu.connection import Connection
-from kombu.exceptions import ChannelError, OperationalError
-from redis import RedisError
 from sqlalchemy.orm import Session
 
 from models.endings import OldPicture, find_oldest_due, list_old_pictures
@@ -20,6 +17,7 @@ from sync.alarms import Alarm
 from sync.catalogue import entry_of
 from workers.app import app
 from workers.dead_letters import COMMIT
+from workers.queues import lengths
 from workers.settings import Settings
 from workers.silence import silent_jobs
 
@@ -61,21 +59,8 @@ def look_at_broker(settings: Settings) -> Broker | None:
     """Ask for the lengths of all queues; seconds at most."""
     if settings.broker_url is None and "broker_url" not in settings.running:
         return None
-    try:
-        with Connection(settings.broker(), connect_timeout=ASK_SECONDS, transport_options=PATIENCE) as connection:
-            channel = connection.channel()
-            return Broker({name: _length(channel, name) for name in sorted(app.amqp.queues)})
-    except (OperationalError, RedisError, OSError) as error:
-        log.warning("watch.broker_away", error=type(error).__name__)
-        return Broker(None)
-
-
-def _length(channel: Any, queue: str) -> int:  # noqa: ANN401 - kombu has no types
-    """A queue that nobody has declared yet, or that a broker forgets when it is empty, has no messages."""
-    try:
-        return int(channel.queue_declare(queue=queue, passive=True).message_count)
-    except ChannelError:
-        return 0
+    connection = Connection(settings.broker(), connect_timeout=ASK_SECONDS, transport_options=PATIENCE)
+    return Broker(lengths(connection, sorted(app.amqp.queues), seconds=ASK_SECONDS))
 
 
 def old_pictures(session: Session, look: Look) -> list[Alarm]:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
+
+import structlog
+from kombu.exceptions import OperationalError
 
 if TYPE_CHECKING:
     from kombu.connection import Connection
+
+log = structlog.get_logger(__name__)
 
 
 def length(connection: Connection, queue: str) -> int:
@@ -21,3 +27,14 @@ def length(connection: Connection, queue: str) -> int:
         return 0
     finally:
         channel.close()
+
+
+def lengths(connection: Connection, queues: Iterable[str], *, seconds: float) -> dict[str, int] | None:
+    """By queue; None while the broker is away. Closes the connection, and waits ``seconds`` at most to have one."""
+    try:
+        with connection:
+            connection.ensure_connection(max_retries=1, timeout=seconds)
+            return {queue: length(connection, queue) for queue in queues}
+    except (OperationalError, OSError, *connection.connection_errors) as error:
+        log.warning("broker.away", error=type(error).__name__)
+        return None

@@ -24,7 +24,7 @@ from sqlalchemy.pool import NullPool
 from celeryconfig import task_queues
 from models.gauges import BOUNDS, DECIDED, GAUGES, REFLECTED, Chronicle, Reading, Tally, bound_statements, read_gauges
 from models.session import make_sessions, transaction
-from workers.queues import length
+from workers.queues import lengths
 
 PATIENCE_SECONDS = 4.0
 SOCKET_SECONDS = 2
@@ -131,13 +131,7 @@ class StandingCollector(Collector):
             return None
 
     def _count_messages(self) -> dict[str, int] | None:
-        try:
-            with self._connection() as connection:
-                connection.ensure_connection(max_retries=1, timeout=SOCKET_SECONDS)
-                return {queue: length(connection, queue) for queue in task_queues}
-        except Exception as error:  # noqa: BLE001 - whatever the library of this broker raises
-            log.warning("metrics.broker_away", error=type(error).__name__)
-            return None
+        return lengths(self._connection(), task_queues, seconds=SOCKET_SECONDS)
 
 
 def _single(name: str, text: str, value: float) -> Metric:

@@ -103,7 +103,7 @@ def test_wrong_arguments_are_named(watertight: Commands, arguments: list[str], w
         ("LOG_LEVEL", "loud", "DEBUG"),
         ("DATABASE_URL", "mysql://u:swordfish@h/d", "postgresql://"),
         ("COMMIT_DATABASE_URL", "swordfish", "postgresql://"),
-        ("BROKER_URL", "amqp://u:swordfish@h", "redis://"),
+        ("BROKER_URL", "sqs://u:swordfish@h", "redis://"),
     ],
 )
 def test_a_nonsense_setting_is_named_and_its_value_is_not_repeated(

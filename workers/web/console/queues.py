@@ -2,40 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-
-import redis
-import structlog
-from redis.backoff import NoBackoff
-from redis.retry import Retry
-
 from providers.limits import SOCKET_SECONDS
-from workers.app import settings
-from workers.settings import SettingsError
+from workers.app import app
+from workers.queues import lengths
 
 QUEUES = ("new", "cancel", "update", "commit", "upkeep")
 
-log = structlog.get_logger(__name__)
-
 
 def find_lengths() -> dict[str, int] | None:
-    """By queue, what no worker has taken yet; None while the broker is away, or is one that cannot tell."""
-    try:
-        with _client().pipeline(transaction=False) as asked:
-            for queue in QUEUES:
-                asked.llen(queue)
-            return dict(zip(QUEUES, map(int, asked.execute()), strict=True))
-    except (redis.RedisError, SettingsError, ValueError) as error:
-        log.warning("console.broker_away", error=type(error).__name__)
-        return None
-
-
-@functools.lru_cache(maxsize=1)
-def _client() -> redis.Redis:
-    """Waits no longer than a page may take."""
-    return redis.Redis.from_url(
-        settings().broker(),
-        socket_timeout=SOCKET_SECONDS,
-        socket_connect_timeout=SOCKET_SECONDS,
-        retry=Retry(NoBackoff(), 0),
-    )
+    """By queue, what no worker has taken yet; None while the broker is away. Waits no longer than a page may take."""
+    patience = {"socket_timeout": SOCKET_SECONDS, "socket_connect_timeout": SOCKET_SECONDS}
+    connection = app.connection_for_read(transport_options=app.conf.broker_transport_options | patience)
+    return lengths(connection, QUEUES, seconds=SOCKET_SECONDS)
