@@ -402,6 +402,16 @@ def test_a_master_that_is_not_read_offers_nothing(visitor: Visitor, owner_engine
     assert visitor.send("GET", f"dana/openings?{span}").json() == {"checking": True, "openings": []}
 
 
+def test_how_old_a_picture_may_be_follows_the_schedule(visitor: Visitor, owner_engine: Engine) -> None:
+    """An operator who has calendars read every five minutes does not close the booking page."""
+    with owner_engine.begin() as connection:
+        connection.execute(text("UPDATE cursors SET read_at = read_at - interval '9 minutes'"))
+        row = "INSERT INTO beat_jobs (name, task, every_seconds, next_slot) VALUES (:name, :name, 300, now())"
+        connection.execute(text(row), {"name": "NewAppointmentSync"})
+    page = visible(visitor.send("GET", "dana").text)
+    assert ("Times are being checked." in page, "<time" in page) == (False, True)
+
+
 def test_a_booking_can_be_saved_when_it_is_certain(visitor: Visitor) -> None:
     held = visitor.hold(half(10)).json()["hold"]
     assert visitor.send("GET", f"dana/bookings/{held}/meeting.ics").status_code == 404
