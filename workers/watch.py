@@ -149,10 +149,14 @@ def _connect(engine: Engine) -> Connection:
 
 @signals.worker_ready.connect
 def _watch_in_worker(*, sender: object = None, **_: object) -> None:
-    if "prefork" in type(getattr(sender, "pool", None)).__module__:
-        return
-    queues = getattr(getattr(getattr(sender, "app", None), "amqp", None), "queues", None)
-    start_watch(speaks="upkeep" in getattr(queues, "consume_from", ()))
+    if not forks(getattr(sender, "pool", None)):
+        queues = getattr(getattr(getattr(sender, "app", None), "amqp", None), "queues", None)
+        start_watch(speaks="upkeep" in getattr(queues, "consume_from", ()))
+
+
+def forks(pool: object) -> bool:
+    """Whether this worker makes its processes by forking the one that would watch."""
+    return "prefork" in type(pool).__module__
 
 
 def start_watch(*, speaks: bool = False) -> Watch | None:

@@ -98,6 +98,9 @@ def test_while_a_run_keeps_trying_no_other_begins_beside_it(office: Office) -> N
     office.google.faults.arm(Fault(kind="server_error", times=None))
     assert not run().successful()
     assert rows(office, "SELECT failures, not_before > now() FROM cursors WHERE job = 'new'") == [(1, True)]
+    tries = rows(office, "SELECT reference, number, code FROM attempts WHERE id > 1 ORDER BY id")
+    assert tries == [(str(GOOGLE), number, "provider_unavailable") for number in range(1, 6)]
+    assert rows(office, "SELECT attempts, times FROM dead_letters") == [(5, 1)]
 
 
 def test_channels_are_kept_and_shown(office: Office) -> None:

@@ -12,6 +12,7 @@ from models.session import transaction
 from sync.actions import Actor
 from sync.errors import CredentialRevoked, Forbidden, MassChange, ProviderUnavailable, Rejected, WatertightError
 from tests.integration.world import World, at
+from workers import commit as commits
 from workers import dead_letters
 from workers.app import app
 from workers.replay import Replayed, carry_out, plan_replay
@@ -214,3 +215,12 @@ def test_what_a_person_does_not_name_is_left_alone(world: World, sent: list[Any]
     failed_job(world, Forbidden("403"))
     assert replay_all(world, ids=[4711]) == replay_all(world, code="not_found") == []
     assert (sent, len(letters(world))) == ([], 1)
+
+
+def test_the_commit_task_takes_a_replay_from_a_message(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    reference = parked(world)
+    monkeypatch.setattr(commits, "engine", lambda _pid: world.engine)
+    assert commits.commit.apply(args=[reference]).result.startswith("skipped: not due yet")
+    first, second = (commits.commit.apply(args=[reference], kwargs={"replay": True}).result for _ in range(2))
+    assert (first.startswith("skipped"), second) == (False, "skipped: already done")
+    world.assert_in_step()

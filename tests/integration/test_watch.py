@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from celery.concurrency import prefork, thread
 from pydantic import SecretStr
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
 
 from models.session import make_engine, make_sessions, transaction
 from sync.alarms import Alarm
@@ -20,15 +26,17 @@ from sync.errors import CredentialRevoked, Forbidden, Malformed, ProviderUnavail
 from sync.failures import open_alert, resolve_alert
 from sync.quarantine import keep_submission, quarantine
 from tests.integration.receiver import Receiver, receiving
+from tests.integration.served import migrated, serve
 from tests.integration.world import World, at, drag
 from workers.checks import Broker, Check, Look, away_broker, full_queues, look_at_broker
 from workers.dead_letters import keep_failed_task
-from workers.embedded import EmbeddedValkey
+from workers.embedded import EmbeddedPostgres, EmbeddedValkey
 from workers.outage import Outage
 from workers.places import Place
 from workers.settings import Settings
-from workers.watch import Watch
+from workers.watch import Watch, forks
 
+ROOT = Path(__file__).parents[2]
 JOB = "NewAppointmentSync.calendar"
 
 
@@ -521,3 +529,58 @@ def test_places_may_stand_in_a_file(tmp_path: Path) -> None:
     file.write_text("json://a\njson://b\n")
     settings = Settings(_env_file=None, alert_urls_file=file)
     assert settings.alert_places() == ["json://a", "json://b"]
+
+
+def test_the_web_process_alone_says_that_the_broker_is_gone(
+    postgres: EmbeddedPostgres, receiver: Receiver, tmp_path: Path
+) -> None:
+    """Without beat, and of course without a broker."""
+    receiver.refusing = False
+    receiver.got.clear()
+    told = {"WATERTIGHT_WATCH_SECONDS": "0.2", "WATERTIGHT_ALERT_URLS": receiver.url}
+    with migrated(postgres, "watched") as url, serve(tmp_path, database_url=url, **told) as web:
+        wait_for(lambda: receiver.got)
+        log = web.log.read_text()
+    assert receiver.titles == ["[critical] The broker does not answer"]
+    assert "swordfish" not in log
+
+
+def test_a_worker_watches_without_beat(
+    postgres: EmbeddedPostgres, valkey: EmbeddedValkey, receiver: Receiver, tmp_path: Path
+) -> None:
+    receiver.refusing = False
+    receiver.got.clear()
+    with migrated(postgres, "worked") as url, upkeep_worker(url, valkey, receiver, folder=tmp_path) as log:
+        engine = create_engine(url.replace("watertight_app", "postgres"), poolclass=NullPool)
+        with engine.begin() as connection:
+            connection.execute(
+                text(
+                    "INSERT INTO alerts (cause, code, severity, opened_at)"
+                    " VALUES ('stopped:1', 'credential_revoked', 'critical', now() - interval '1 minute')"
+                )
+            )
+        wait_for(lambda: receiver.got)
+        assert "swordfish" not in log.read_text()
+    assert receiver.titles == ["[critical] A credential is not accepted any more"]
+
+
+def test_a_worker_that_forks_has_no_thread_that_could_hold_a_lock_then() -> None:
+    assert forks(object.__new__(prefork.TaskPool))
+    assert not forks(object.__new__(thread.TaskPool))
+
+
+@contextmanager
+def upkeep_worker(url: str, valkey: EmbeddedValkey, receiver: Receiver, *, folder: Path) -> Iterator[Path]:
+    told = {"DATABASE_URL": url, "BROKER_URL": valkey.url(), "STATE_DIR": str(folder), "WATCH_SECONDS": "0.2"}
+    told |= {"ALERT_URLS": receiver.url}
+    command = [sys.executable, "-m", "celery", "-A", "workers.app", "worker", "-Q", "upkeep", "-n", "upkeep@test"]
+    options = ["--pool", "threads", "--concurrency", "1", "--without-gossip", "--without-mingle"]
+    log = folder / "worker.log"
+    with log.open("wb") as out:
+        env = os.environ | {f"WATERTIGHT_{name}": value for name, value in told.items()}
+        process = subprocess.Popen([*command, *options], cwd=ROOT, env=env, stdout=out, stderr=out)
+    try:
+        yield log
+    finally:
+        process.terminate()
+        process.wait(30)
