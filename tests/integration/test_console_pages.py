@@ -311,13 +311,19 @@ def test_alerts_are_grouped_and_critical_ones_come_first(viewer: Viewer, world: 
 
 def test_drift_shows_the_newest_comparison_of_each_agent(viewer: Viewer, world: World) -> None:
     world.add_agent("ben")
-    found = [{"kind": "missing", "calendar": 2, "title": "Secret"}]
+    found: list[dict[str, object]] = [{"kind": "odd", "calendar": 2, "title": "Secret"}]
+    times = {"start": at(9).start.isoformat(), "end": at(9).end.isoformat()}
+    found.append({"what": "missing", "calendar": 2, **times, "appointments": [7], "confirmed": False})
     with transaction(world.app) as session:
         agent = session.scalars(select(Agent.id).where(Agent.slug == "dana")).one()
         session.add(Audit(agent_id=agent, state="clean", requests=4, audited_at=datetime.now(UTC) - timedelta(hours=2)))
         session.add(Audit(agent_id=agent, state="drift", drift=1, findings=found, requests=4))
     shown = words(viewer.get("/drift").text)
-    assert ("1 differ" in shown, "kind missing, calendar 2" in shown, "never compared" in shown) == (True, True, True)
+    assert (
+        "1 differ" in shown,
+        f"missing on calendar 2, {at(9).start:%Y-%m-%d %H:%M}Z" in shown,
+        "never compared" in shown,
+    ) == (True, True, True)
     assert ("clean" in shown, "Secret" in shown) == (False, False)
     assert "1 of 2 agents differ" in words(viewer.get("").text)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 import secrets
 from http import HTTPStatus
@@ -15,8 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from models.session import transaction
 from sync.passwords import is_password
 from sync.users import end_login, find_password, has_users, open_login
-from workers.app import runtime, settings
-from workers.settings import SettingsError
+from workers.app import runtime
 from workers.web.console.door import (
     HOME,
     LEAVING,
@@ -32,14 +30,13 @@ from workers.web.console.door import (
     token_for,
     visit_of,
 )
-from workers.web.rates import Rate, Rates
+from workers.web.rates import Rate, connected
 from workers.web.rendering import HEADERS, render
 from workers.web.visitors import address_of
 
 BEFORE = "sign-in"  # the cookie that a sign-in form is made for
 PER_NAME = 10  # attempts a minute
 PER_ADDRESS = 20
-SHARE_BLIND = 0.5  # of these, for one process while Valkey is away: on call one signs in just then
 OURS = re.compile(r"/console(?:/[A-Za-z0-9_@-]+)*/?(?:\?[A-Za-z0-9_=&.:%+-]*)?")
 
 log = structlog.get_logger(__name__)
@@ -106,16 +103,7 @@ def _inside(wanted: str) -> str:
 def _count(name: str, address: str) -> Rate | None:
     """The rate that is used up, if one is."""
     asked = ((f"sign-in-name:{name}", PER_NAME), (f"sign-in-address:{address}", PER_ADDRESS))
-    return next((rate for key, most in asked if not (rate := _rates().take(key, most)).taken), None)
-
-
-@functools.lru_cache(maxsize=1)
-def _rates() -> Rates:
-    try:
-        url: str | None = settings().broker()
-    except SettingsError:
-        url = None
-    return Rates(url, share=SHARE_BLIND)
+    return next((rate for key, most in asked if not (rate := connected().take(key, most)).taken), None)
 
 
 def _sign_in(name: str, password: str) -> str | None:
