@@ -142,11 +142,13 @@ def book(emulator: OutlookEmulator | GoogleEmulator, *, hour: int) -> None:
 
 
 def trace_with(watched: Watched, root: str, *names: str) -> list[Seen]:
-    """The spans of the trace that begins with ``root`` and has all of ``names``; empty while there is none."""
+    """The spans of the whole trace that begins with ``root`` and has all of ``names``; empty while there is none."""
     spans = watched.collector.spans()
     for trace in {span.trace for span in spans if span.name == root and not span.parent}:
         found = [span for span in spans if span.trace == trace]
-        if {span.name for span in found} >= set(names):
+        # A span is sent when it has ended: those above it come later.
+        whole = {span.parent for span in found} - {""} <= {span.span for span in found}
+        if whole and {span.name for span in found} >= set(names):
             return found
     return []
 
