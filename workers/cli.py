@@ -87,6 +87,7 @@ def up() -> None:
         line("watertight", f"web     {run.web}")
         line("watertight", f"api     {_api(run.settings)}")
         line("watertight", f"flower  {run.flower}")
+        line("watertight", f"console {run.web}/console (first: watertight users create NAME --role operator)")
         for provider, url in run.emulators.items():
             line("watertight", f"{provider:<7} {url} (emulated)")
         line("watertight", "ready; Ctrl-C stops everything")

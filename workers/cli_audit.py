@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from datetime import timedelta
 from typing import Annotated
 
@@ -16,7 +15,7 @@ from sync.actions import Actor, record_action
 from sync.errors import NotFound
 from workers.audits import Repaired, auditor, repair
 from workers.listing import AsJson, show
-from workers.terminal import runtime
+from workers.terminal import operator, runtime
 
 Slug = Annotated[str | None, typer.Option("--agent", metavar="AGENT", help="Only this one; see agents list.")]
 Repair = Annotated[bool, typer.Option("--repair", help="Have confirmed drift put right by the commit task.")]
@@ -46,7 +45,7 @@ def audit(
     """
     connected = runtime()
     confirm = None if confirm_after is None else timedelta(seconds=confirm_after)
-    looking, actor = auditor(connected, confirm=confirm), Actor(getpass.getuser(), "cli")
+    looking, actor = auditor(connected, confirm=confirm), operator()
     rows = []
     for agent_id in _chosen(agent):
         found = looking.audit(agent_id)

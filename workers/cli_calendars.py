@@ -8,13 +8,14 @@ import typer
 
 from models.agents import Calendar
 from models.session import transaction
+from sync.actions import record_action
 from sync.domain import CalendarId
 from sync.errors import NotFound
 from sync.patience import release_calendar
 from workers.doctor import examine
 from workers.listing import AsJson, show, show_calendars
 from workers.manual import JobName, run_by_hand
-from workers.terminal import line, read_calendars, runtime
+from workers.terminal import line, operator, read_calendars, runtime
 
 BIGGEST_CALENDAR = 2**31 - 1
 
@@ -40,6 +41,7 @@ def release(
         if calendar is None:
             raise NotFound(f"no calendar {calendar_id}")
         release_calendar(session, calendar)
+        record_action(session, operator(), "calendars.release", about=str(calendar_id))
     line("watertight", f"calendar {calendar_id} is released")
 
 
