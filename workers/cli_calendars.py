@@ -40,8 +40,9 @@ def release(
         calendar = session.get(Calendar, calendar_id, with_for_update=True)
         if calendar is None:
             raise NotFound(f"no calendar {calendar_id}")
+        before = {"stopped": calendar.stopped_code}
         release_calendar(session, calendar)
-        record_action(session, operator(), "calendars.release", about=str(calendar_id))
+        record_action(session, operator(), "calendars.release", about=f"calendar:{calendar_id}", before=before)
     line("watertight", f"calendar {calendar_id} is released")
 
 
