@@ -91,35 +91,6 @@ def test_flower_reads_like_a_sentence_in_a_browser(stack: Stack) -> None:
     assert [word for word in stack.private if word in shown] == []
 
 
-def test_flower_by_itself_asks_for_a_password_where_others_reach_it(stack: Stack) -> None:
-    refused = subprocess.run(
-        [sys.executable, "-m", "workers.cli", "flower"], cwd=ROOT, env=environment(stack.state_dir, FLOWER_ADDRESS=ANYWHERE), capture_output=True, text=True, timeout=60, check=False
-    )  # fmt: skip
-    assert (refused.returncode, "WATERTIGHT_FLOWER_USERS" in refused.stderr) == (1, True), refused
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    env = environment(stack.state_dir / "apart", FLOWER_USERS="ops:secret", BROKER_URL=stack.run["broker_url"])  # fmt: skip
-    (stack.state_dir / "apart").mkdir()
-    flower = subprocess.Popen([sys.executable, "-m", "workers.cli", "flower", "--port", str(port)], cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
-    try:
-        url = f"http://127.0.0.1:{port}"
-        wait_for(lambda: _status(f"{url}/healthcheck") == 200, "Flower of its own")
-        pages = ("/", "/tasks", "/workers", "/api/tasks", "/api/workers")
-        assert {path: _status(url + path) for path in pages} == dict.fromkeys(pages, 401)
-        assert _status(f"{url}/tasks", auth=("ops", "wrong")) == 401
-        assert _status(f"{url}/tasks", auth=("ops", "secret")) == 200
-    finally:
-        flower.terminate()
-        flower.wait(30)
-
-
-def _status(url: str, auth: tuple[str, str] | None = None) -> int:
-    try:
-        return requests.get(url, auth=auth, timeout=10).status_code
-    except requests.ConnectionError:
-        return 0
-
-
 def test_one_scrape_shows_what_every_process_did(stack: Stack) -> None:
     """Jobs on threads, commits in a pool of processes, beat: all of it at the web process."""
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import yaml
 
 from tests.integration.served import migrated
@@ -103,11 +104,20 @@ def test_every_command_runs_as_written_is_healthy_and_ends_in_order(stack: Stack
             assert stack.running[name].poll() is None, stack.log(name)
             assert time.monotonic() < deadline, stack.log(name)
             time.sleep(0.5)
+    assert_shut(f"http://127.0.0.1:{stack.port('flower')}")
     for name in RUNNING:
         stack.running[name].send_signal(signal.SIGTERM)
     for name in RUNNING:
         grace = int(OURS[name]["stop_grace_period"].removesuffix("s"))
         assert stack.running[name].wait(grace) in {0, -signal.SIGTERM}, stack.log(name)
+
+
+def assert_shut(flower: str) -> None:
+    """Flower shows nothing to whoever has no password."""
+    pages = ("/", "/tasks", "/workers", "/api/tasks", "/api/workers")
+    assert {path: requests.get(flower + path, timeout=10).status_code for path in pages} == dict.fromkeys(pages, 401)
+    assert requests.get(f"{flower}/tasks", auth=("ops", "wrong"), timeout=10).status_code == 401
+    assert requests.get(f"{flower}/tasks", auth=("ops", "a-password-for-flower"), timeout=10).status_code == 200
 
 
 def test_what_has_ended_is_not_healthy(stack: Stack) -> None:

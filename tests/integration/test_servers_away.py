@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from celery.utils.threads import LocalStack
 from kombu.exceptions import OperationalError
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError as Refusal
@@ -20,6 +21,7 @@ class Ask(WatertightTask):
     """A task that does what it is told."""
 
     name = "tests.ask"
+    request_stack = LocalStack()  # else an application makes it
 
     def run(self, work: Callable[[], object]) -> object:
         return work()

@@ -299,6 +299,7 @@ function refuse(answer) {
   say(() => said() + (alternatives.length ? " These times near it are still free:" : ""), { bad: true, alternatives });
   if (answer.state !== "refused") return by("notice").focus();
   if (answer.reason === "master_busy") gone.add(wanted);
+  if (answer.reason !== "stale" && free.delete(wanted)) draw(); // the list that comes will say so too
   hold = undefined;
   stage("choose", by("notice"));
   return reload();
