@@ -216,9 +216,9 @@ MUTANTS = (
     ),
     Mutant(
         "one dead letter is replayed once",
-        "sync/failures.py",
-        """.where(DeadLetter.id == dead_letter_id, DeadLetter.state == "open")""",
-        ".where(DeadLetter.id == dead_letter_id)",
+        "workers/replay.py",
+        """return letter is not None and letter.state == "open\"""",
+        "return letter is not None",
         ("tests/integration/test_replay.py",),
     ),
 )
