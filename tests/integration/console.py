@@ -5,7 +5,10 @@ from __future__ import annotations
 import html
 import itertools
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import requests
 from sqlalchemy import select, update
@@ -20,7 +23,8 @@ from sync.errors import ProviderUnavailable, Rejected
 from sync.failures import open_alert, record_dead_letter
 from sync.schedule import pause
 from sync.users import Role, create_user, open_login
-from tests.integration.served import Web
+from tests.conftest import Shared
+from tests.integration.served import Web, serve
 from tests.integration.world import World, at
 from workers.scheduler import install_defaults
 from workers.settings import Settings
@@ -28,6 +32,14 @@ from workers.settings import Settings
 PASSWORD = "correct horse battery"
 UNWATCHED = {"WATERTIGHT_WATCH_SECONDS": "0"}  # or the watch would close alerts that a test made up
 numbers = itertools.count(1)
+
+
+@contextmanager
+def open_console(shared: Shared, broker: str, folder: Path) -> Iterator[Web]:
+    """A web process over the database that tests share."""
+    url = shared.app.url.render_as_string(hide_password=False)
+    with serve(folder, database_url=url, WATERTIGHT_BROKER_URL=broker, **UNWATCHED) as web:
+        yield web
 
 
 @dataclass

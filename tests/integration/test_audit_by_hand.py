@@ -3,31 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-from sqlalchemy import Engine
 
 from providers.emulation import Fault
-from tests.integration.commands import Commands, typed
-from tests.integration.office import Office, open_office
+from tests.integration.office import Office
 from workers.audits import audit_due
 from workers.terminal import runtime
-
-
-@pytest.fixture
-def watertight(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Iterator[Commands]:
-    with typed(monkeypatch, capsys, state_dir=tmp_path) as commands:
-        yield commands
-
-
-@pytest.fixture
-def office(watertight: Commands, tmp_path: Path, owner_engine: Engine) -> Iterator[Office]:
-    with open_office(watertight, tmp_path, owner_engine) as office:
-        yield office
 
 
 def test_a_person_finds_drift_and_has_it_repaired(office: Office) -> None:

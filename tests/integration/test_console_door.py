@@ -21,10 +21,17 @@ from sync.schedule import list_jobs
 from sync.users import Role, disable_user, find_login, open_login, set_password
 from tests.conftest import Shared
 from tests.integration.commands import Commands, typed
-from tests.integration.console import PASSWORD, UNWATCHED, fields_of, register, sign_in, signed_in, stranger
+from tests.integration.console import (
+    PASSWORD,
+    fields_of,
+    open_console,
+    register,
+    sign_in,
+    signed_in,
+    stranger,
+)
 from tests.integration.served import Web, serve
 from workers import app as application
-from workers.embedded import EmbeddedValkey
 from workers.scheduler import install_defaults
 from workers.settings import Settings
 from workers.web.console.door import cookie_name, delete_cookie, set_cookie
@@ -40,17 +47,8 @@ POSTS = sorted(route.path for route in ROUTES if "POST" in (route.methods or ())
 
 
 @pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with EmbeddedValkey(tmp_path_factory.mktemp("valkey")) as valkey:
-        yield valkey.url()
-
-
-@pytest.fixture(scope="module")
 def web(shared: Shared, broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    url = shared.app.url.render_as_string(hide_password=False)
-    with serve(
-        tmp_path_factory.mktemp("console"), database_url=url, WATERTIGHT_BROKER_URL=broker, **UNWATCHED
-    ) as served:
+    with open_console(shared, broker, tmp_path_factory.mktemp("console")) as served:
         yield served
 
 

@@ -22,10 +22,9 @@ from sync.failures import open_alert, record_dead_letter
 from sync.schedule import list_jobs, pause
 from sync.users import Role
 from tests.conftest import Shared
-from tests.integration.console import UNWATCHED, Viewer, fields_of, signed_in
+from tests.integration.console import UNWATCHED, Viewer, fields_of, open_console, signed_in
 from tests.integration.served import Web, serve
 from tests.integration.world import World, at
-from workers.embedded import EmbeddedValkey
 from workers.scheduler import install_defaults
 from workers.settings import Settings
 from workers.web.console.week import Lane, Week, list_marks, monday_of, place
@@ -34,17 +33,8 @@ SECRET = "Secret cellar"
 
 
 @pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with EmbeddedValkey(tmp_path_factory.mktemp("valkey")) as valkey:
-        yield valkey.url()
-
-
-@pytest.fixture(scope="module")
 def web(shared: Shared, broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    url = shared.app.url.render_as_string(hide_password=False)
-    with serve(
-        tmp_path_factory.mktemp("console"), database_url=url, WATERTIGHT_BROKER_URL=broker, **UNWATCHED
-    ) as served:
+    with open_console(shared, broker, tmp_path_factory.mktemp("console")) as served:
         yield served
 
 

@@ -3,29 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
 
 from providers.emulation import Fault, HumanAction
-from tests.integration.commands import Commands, typed
-from tests.integration.office import MAILBOX, Office, open_office
-
-
-@pytest.fixture
-def watertight(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Iterator[Commands]:
-    with typed(monkeypatch, capsys, state_dir=tmp_path) as commands:
-        yield commands
-
-
-@pytest.fixture
-def office(watertight: Commands, tmp_path: Path, owner_engine: Engine) -> Iterator[Office]:
-    with open_office(watertight, tmp_path, owner_engine) as office:
-        yield office
+from tests.integration.office import MAILBOX, Office
 
 
 def test_a_dry_run_tells_and_writes_nothing_a_run_proposes_once(office: Office) -> None:
