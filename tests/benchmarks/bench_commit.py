@@ -11,20 +11,21 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from rich.console import Console
-from rich.table import Table
 from sqlalchemy import text
 
 from models.session import Sessions, transaction
 from sync.domain import Interval, ProposalId
+from tests.benchmarks.conftest import Report
+from tests.benchmarks.figures import Figure
 from tests.integration.world import World
 
 ROUNDS = 5
 PER_ROUND = 100
+NAMED = "SELECT set_config('watertight.cause', 'floor', true), set_config('watertight.actor', 'bench', true)"
 START = datetime(2030, 1, 1, tzinfo=UTC)
 
 
-def test_commit_throughput(app_sessions: Sessions, commit_sessions: Sessions) -> None:
+def test_commit_throughput(app_sessions: Sessions, commit_sessions: Sessions, report: Report) -> None:
     """Bookings a second, decided and settled by one engine against a calendar in memory, over bare inserts a second."""
     world = World(app_sessions, commit_sessions)
     world.add_agent("dana", mirrors=0)
@@ -35,7 +36,16 @@ def test_commit_throughput(app_sessions: Sessions, commit_sessions: Sessions) ->
         proposals = [world.ask(_hour(round_number * PER_ROUND + number)) for number in range(PER_ROUND)]
         decided.append(_rate(partial(_decide, world, proposals)))
     assert len(world.booked()) == ROUNDS * PER_ROUND
-    _report(statistics.median(decided), floor=statistics.median(floor))
+    report(
+        Figure(
+            "commit",
+            "decided and settled by one engine, calendar in memory",
+            statistics.median(decided),
+            "1/s",
+            floor=statistics.median(floor),
+            floor_is="insert under the exclusion constraint",
+        )
+    )
 
 
 def _hour(number: int) -> Interval:
@@ -59,6 +69,7 @@ def _insert_slots(sessions: Sessions, round_number: int) -> None:
     for number in range(PER_ROUND):
         hour = _hour(round_number * PER_ROUND + number)
         with transaction(sessions) as session:
+            session.execute(text(NAMED))
             session.execute(
                 text(
                     "INSERT INTO slots (agent_id, during, state) "
@@ -66,10 +77,3 @@ def _insert_slots(sessions: Sessions, round_number: int) -> None:
                 ),
                 {"start": hour.start, "end": hour.end},
             )
-
-
-def _report(decided: float, *, floor: float) -> None:
-    table = Table("figure", "per second", "of the floor", title="commit, one process")
-    table.add_row("insert under the exclusion constraint (floor)", f"{floor:.0f}", "1.00")
-    table.add_row("proposal decided and settled", f"{decided:.0f}", f"{decided / floor:.2f}")
-    Console().print(table)
