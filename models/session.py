@@ -14,6 +14,8 @@ Sessions = sessionmaker[Session]
 
 LOCK_SECONDS = 5
 STATEMENT_SECONDS = 30
+# For changes of rows that the session has not loaded: there is nothing in memory that must follow.
+UNSEEN = {"synchronize_session": False}
 AGENT_LOCK_SPACE = 7_001
 CALENDAR_LOCK_SPACE = 7_003
 

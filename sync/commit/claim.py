@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from models.agents import Calendar
@@ -78,7 +78,8 @@ def claim(session: Session, proposal_id: int) -> Order | Follow | Stray | Mend |
     """
     parties = _parties(session, proposal_id)
     parties.lock(session, proposal_id)
-    proposal = session.scalars(select(Proposal).where(Proposal.id == proposal_id).with_for_update()).one()
+    locked = select(Proposal, func.clock_timestamp()).where(Proposal.id == proposal_id).with_for_update()
+    proposal, now = session.execute(locked).one()
     if proposal.state in FINAL_STATES:
         return Skipped(f"already {proposal.state}")
     write = session.scalars(
@@ -86,7 +87,7 @@ def claim(session: Session, proposal_id: int) -> Order | Follow | Stray | Mend |
     ).one_or_none()
     if write is not None:
         return _resume(session, proposal, write)
-    if proposal.not_before > database_now(session):
+    if proposal.not_before > now:
         return Skipped("not due yet")
     return _begin(session, proposal, parties)
 
@@ -100,8 +101,9 @@ def _parties(session: Session, proposal_id: int) -> Parties:
     agents = {proposal.agent_id}
     if (appointment := appointment_of(session, proposal)) is not None:
         agents.add(appointment.agent_id)
+    parties = Parties(frozenset(agents), proposal.origin)
     session.expire_all()  # read without the lock: what is decided on is read again under it
-    return Parties(frozenset(agents), proposal.origin)
+    return parties
 
 
 def _resume(session: Session, proposal: Proposal, write: Write) -> Order | Outcome:

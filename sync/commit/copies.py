@@ -17,7 +17,7 @@ from sync.boundaries import Boundary, cross
 from sync.commit.copy_order import CopyOrder, Shown, marked
 from sync.commit.links import find_link, link_event, remember
 from sync.commit.master import INVISIBLE_ATTEMPTS
-from sync.commit.notice import notice, notice_made
+from sync.commit.notice import find_made, notice
 from sync.commit.outcome import Outcome, Written
 from sync.commit.settle import hold_on
 from sync.domain import CANCELLED_PREFIX, REFUSED_PREFIX, EventDraft, RemoteEvent, RemoteId, Removal
@@ -166,9 +166,9 @@ class CopyRun:
                 _end(session, order, state="due")
                 return Written("copied, and out of step again", (f"write:{order.write_id}",))
             _end(session, order, state="done", remote_id=event.remote_id if event else None)
-            seen = {event.remote_id} if event is not None else set()
+            as_made = order.draft if order.shown is None else None
+            seen = find_made(session, order.calendar.id, order.key, event=event, as_made=as_made)
             found = notice(session, order.calendar, appointment.agent_id, seen)
-            found += notice_made(session, order.calendar, appointment.agent_id, order.key)  # a person's copy of it
             cross(Boundary.COPY_RECORDING)
         cross(Boundary.COPY_RECORDED)
         return Written("copied" if event is not None else "nothing left to show", found)

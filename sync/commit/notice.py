@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from models.feeds import Sighting
 from models.session import database_now, lock_calendar
 from sync.changes import plan_proposals
-from sync.domain import CalendarRef, Job
+from sync.domain import CalendarId, CalendarRef, EventDraft, Job, RemoteEvent
 from sync.intake import insert_wish
 from sync.known import load_known
 from sync.records import seen_of
@@ -23,6 +23,8 @@ from sync.records import seen_of
 
 def notice(session: Session, calendar: CalendarRef, agent_id: int, remote_ids: Collection[str]) -> tuple[str, ...]:
     """Propose what the newest sightings of these events ask for; the answer names the proposals."""
+    if not remote_ids:
+        return ()
     lock_calendar(session, calendar.id)
     rows = session.scalars(
         select(Sighting).where(Sighting.calendar_id == calendar.id, Sighting.remote_id.in_(remote_ids))
@@ -34,7 +36,22 @@ def notice(session: Session, calendar: CalendarRef, agent_id: int, remote_ids: C
     return tuple(f"proposal:{proposal}" for proposal in inserted if proposal is not None)
 
 
-def notice_made(session: Session, calendar: CalendarRef, agent_id: int, key: str) -> tuple[str, ...]:
-    """The same, for whatever events the write with this key made."""
-    made = select(Sighting.remote_id).where(Sighting.calendar_id == calendar.id, Sighting.key == key)
-    return notice(session, calendar, agent_id, session.scalars(made).all())
+def find_made(
+    session: Session,
+    calendar_id: CalendarId,
+    key: str,
+    *,
+    event: RemoteEvent | None = None,
+    as_made: EventDraft | None = None,
+) -> set[str]:
+    """Events that carry the key of this write, and so may have changed their meaning: people's copies carry it too.
+
+    ``event`` is the one that the write has just made. In it the jobs' rules would find nothing as long as it was last seen
+    just as it was to be made.
+    """
+    found = select(Sighting.remote_id, Sighting.version).where(Sighting.calendar_id == calendar_id, Sighting.key == key)
+    seen = dict(session.execute(found).tuples().all())
+    if event is None:
+        return set(seen)
+    settled = as_made is not None and as_made.is_shown_by(event) and seen.get(event.remote_id) == event.version
+    return seen.keys() - {event.remote_id} if settled else seen.keys() | {event.remote_id}

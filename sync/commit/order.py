@@ -88,11 +88,18 @@ class Order:
 
 
 def master_of(session: Session, agent_id: int) -> tuple[CalendarRef, Buffers]:
-    """The agent's master calendar.
+    """The agent's master calendar, read once in a transaction.
 
     Raises:
         NotFound: the agent has none, so nothing can be decided for it.
     """
+    masters: dict[int, tuple[CalendarRef, Buffers]] = session.info.setdefault("masters", {})
+    if agent_id not in masters:
+        masters[agent_id] = _read_master(session, agent_id)
+    return masters[agent_id]
+
+
+def _read_master(session: Session, agent_id: int) -> tuple[CalendarRef, Buffers]:
     found = session.execute(
         select(Calendar, Agent).join(Agent).where(Agent.id == agent_id, Calendar.role == Role.MASTER.value)
     ).one_or_none()

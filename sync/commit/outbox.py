@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from models.agents import Calendar
 from models.ledger import Appointment, RemoteLink, Write
 from models.proposals import Proposal
-from sync.commit.links import find_link, shown_title
+from sync.commit.links import shown_title
 from sync.domain import Reason, Role
 
 ANSWERED = (Reason.SLOT_TAKEN, Reason.MASTER_BUSY, Reason.MASTER_UNREADABLE, Reason.REJECTED, Reason.GONE)
@@ -28,11 +28,12 @@ def queue_copies(
     mirror = and_(Calendar.agent_id == appointment.agent_id, Calendar.role == Role.MIRROR.value)
     source = and_(Calendar.role == Role.SOURCE.value, Calendar.id.in_(linked))
     left = and_(Calendar.agent_id != appointment.agent_id, Calendar.id.in_(linked))
-    calendars = session.scalars(select(Calendar).where(or_(mirror, source, left)).order_by(Calendar.id))
+    carries = and_(RemoteLink.appointment_id == appointment.id, RemoteLink.calendar_id == Calendar.id)
+    shown = select(Calendar, RemoteLink).outerjoin(RemoteLink, carries).where(or_(mirror, source, left))
     return tuple(
         _queue(session, appointment, calendar, proposal)
-        for calendar in calendars.all()
-        if calendar.id == anew or not is_in_step(session, appointment, calendar)
+        for calendar, link in session.execute(shown.order_by(Calendar.id)).tuples().all()
+        if calendar.id == anew or not is_in_step(session, appointment, calendar, link=link)
     )
 
 
@@ -41,9 +42,8 @@ def is_shown(appointment: Appointment, calendar: Calendar) -> bool:
     return appointment.state == "confirmed" and calendar.agent_id == appointment.agent_id
 
 
-def is_in_step(session: Session, appointment: Appointment, calendar: Calendar) -> bool:
+def is_in_step(session: Session, appointment: Appointment, calendar: Calendar, *, link: RemoteLink | None) -> bool:
     """Whether the calendar shows the appointment as it is. An unfinished copy may have made an event, so it is not."""
-    link = find_link(session, appointment_id=appointment.id, calendar_id=calendar.id)
     if not is_shown(appointment, calendar):
         return (link is None or link.gone) and not _has_open_copy(session, appointment, calendar)
     if link is None or link.gone:

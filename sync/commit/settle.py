@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, update
 from sqlalchemy.orm import Session
 
 from models.agents import Calendar
 from models.ledger import Appointment, Decision, Slot, Write
 from models.proposals import Proposal
-from models.session import lock_agents
+from models.session import UNSEEN, lock_agents
 from sync.commit import holds, slots
 from sync.commit.links import appointment_of, find_link, link_event, link_origin, overtake, remember
-from sync.commit.notice import notice, notice_made
+from sync.commit.notice import find_made, notice
 from sync.commit.order import LEASE_SECONDS, Order, wanted_of
 from sync.commit.outbox import queue_answer, queue_copies
 from sync.commit.outcome import Accepted, Refused
@@ -30,9 +31,9 @@ def progress(session: Session, order: Order, *, state: str, **values: Any) -> No
     Raises:
         Contention: another worker took over (the fence moved on); nothing was changed.
     """
-    _lock(session, order)  # as every claim has it: else the two lock proposal and write in opposite order
+    step = update(Proposal).where(Proposal.id == order.proposal_id).values(state=state)
+    session.execute(step, execution_options=UNSEEN)  # before its write, as all lock these two: else they deadlock
     hold_on(session, order.write_id, order.fence, **values)
-    session.execute(update(Proposal).where(Proposal.id == order.proposal_id).values(state=state))
 
 
 def hold_on(session: Session, write_id: int, fence: int, **values: Any) -> None:  # noqa: ANN401 - columns of Write
@@ -45,7 +46,8 @@ def hold_on(session: Session, write_id: int, fence: int, **values: Any) -> None:
         update(Write)
         .where(Write.id == write_id, Write.fence == fence, Write.state == "due")
         .values(**values, leased_until=func.clock_timestamp() + timedelta(seconds=LEASE_SECONDS))
-        .returning(Write.id)
+        .returning(Write.id),
+        execution_options=UNSEEN,
     ).one_or_none()
     if held is None:
         message = f"write {write_id}: fence {fence} is no longer the newest"
@@ -58,19 +60,21 @@ def settle(session: Session, order: Order, event: RemoteEvent | None) -> Accepte
     Raises:
         Contention: the lease was lost.
     """
-    _lock(session, order)
-    _finish(session, order, state="done")
-    proposal = session.get_one(Proposal, order.proposal_id)
+    proposal = _lock(session, order)
+    write = _finish(session, order, state="done")
     conclude = {Kind.BOOK: _book, Kind.MOVE: _move, Kind.CANCEL: _cancel, Kind.HOLD: _hold}[order.kind]
-    appointment = conclude(session, order, proposal, event)
+    appointment = conclude(session, order, proposal, write.slot_id, event)
     resolve_alert(session, f"commit:{order.master.id}")
-    evidence = session.get_one(Write, order.write_id).evidence
-    follow = accept(session, proposal, Reason.ACCEPTED, appointment=appointment, evidence=evidence)
+    follow = accept(session, proposal, Reason.ACCEPTED, appointment=appointment, evidence=write.evidence)
     if event is not None:
-        follow += notice(session, order.master, order.agent_id, [event.remote_id])
-        # A person's copy of our event was taken for ours as long as the write had not recorded which one is.
-        follow += notice_made(session, order.master, order.agent_id, order.key)
+        follow += notice(session, order.master, order.agent_id, _changed(session, order, event))
     return Accepted(Reason.ACCEPTED, follow)
+
+
+def _changed(session: Session, order: Order, event: RemoteEvent) -> set[str]:
+    """Events to look at again. A person's copy of ours was taken for ours until the write recorded which one is."""
+    as_made = order.draft() if order.kind is Kind.BOOK else None
+    return find_made(session, order.master.id, order.key, event=event, as_made=as_made)
 
 
 def refuse(session: Session, order: Order, reason: Reason, *, evidence: dict[str, Any]) -> Refused:
@@ -79,17 +83,19 @@ def refuse(session: Session, order: Order, reason: Reason, *, evidence: dict[str
     Raises:
         Contention: the lease was lost.
     """
-    _lock(session, order)
-    slot_id = _finish(session, order, state="failed")
-    if slot_id is not None:
-        _give_back(session, order, session.get_one(Slot, slot_id))
-    proposal = session.get_one(Proposal, order.proposal_id)
+    proposal = _lock(session, order)
+    write = _finish(session, order, state="failed")
+    if write.slot_id is not None:
+        _give_back(session, order, session.get_one(Slot, write.slot_id))
     refused = refuse_unclaimed(session, proposal, reason, evidence=evidence)
-    return Refused(reason, refused.follow + notice_made(session, order.master, order.agent_id, order.key))
+    made = find_made(session, order.master.id, order.key)
+    return Refused(reason, refused.follow + notice(session, order.master, order.agent_id, made))
 
 
-def _lock(session: Session, order: Order) -> None:
+def _lock(session: Session, order: Order) -> Proposal:
+    """The agents, then the proposal, then (by whoever asked) its write: in this order everywhere, so that no two deadlock."""
     lock_agents(session, order.agents, cause=f"proposal:{order.proposal_id}", actor=order.actor)
+    return session.get_one(Proposal, order.proposal_id, with_for_update=True)
 
 
 def accept(
@@ -148,23 +154,31 @@ def decide(
         )
     )
     proposal.state = "settled" if accepted else "refused"
-    proposal.decided_at = session.scalar(select(func.clock_timestamp()))
+    proposal.decided_at = func.clock_timestamp()
     session.flush()
 
 
-def _finish(session: Session, order: Order, *, state: str) -> int | None:
-    """End the write under its fence; the answer is the slot it holds."""
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What a write leaves behind: the slot that it holds, and what was read on the way."""
+
+    slot_id: int | None
+    evidence: dict[str, Any]
+
+
+def _finish(session: Session, order: Order, *, state: str) -> Finished:
+    """End the write under its fence."""
     row = session.execute(
         update(Write)
         .where(Write.id == order.write_id, Write.fence == order.fence, Write.state == "due")
         .values(state=state, finished_at=func.clock_timestamp(), leased_until=None)
-        .returning(Write.id, Write.slot_id)
+        .returning(Write.slot_id, Write.evidence),
+        execution_options=UNSEEN,
     ).one_or_none()
     if row is None:
         message = f"write {order.write_id}: fence {order.fence} is no longer the newest"
         raise Contention(message)
-    slot_id: int | None = row.slot_id
-    return slot_id
+    return Finished(row.slot_id, row.evidence)
 
 
 def _give_back(session: Session, order: Order, slot: Slot) -> None:
@@ -175,9 +189,10 @@ def _give_back(session: Session, order: Order, slot: Slot) -> None:
     slots.change(session, slot, state="free")
 
 
-def _book(session: Session, order: Order, proposal: Proposal, event: RemoteEvent | None) -> Appointment:
-    write = session.get_one(Write, order.write_id)
-    slot = session.get_one(Slot, write.slot_id)
+def _book(
+    session: Session, order: Order, proposal: Proposal, slot_id: int | None, event: RemoteEvent | None
+) -> Appointment:
+    slot = session.get_one(Slot, slot_id)
     slots.change(session, slot, state="booked")
     if order.appointment_id is not None:
         return _reassign(session, order, proposal, slot, event)
@@ -216,16 +231,22 @@ def _reassign(session: Session, order: Order, proposal: Proposal, slot: Slot, ev
     return appointment
 
 
-def _hold(session: Session, order: Order, proposal: Proposal, event: RemoteEvent | None) -> None:  # noqa: ARG001 - one shape for all
-    write = session.get_one(Write, order.write_id)
-    holds.keep(session, session.get_one(Slot, write.slot_id), proposal)
+def _hold(
+    session: Session,
+    order: Order,  # noqa: ARG001 - one shape for all four
+    proposal: Proposal,
+    slot_id: int | None,
+    event: RemoteEvent | None,  # noqa: ARG001
+) -> None:
+    holds.keep(session, session.get_one(Slot, slot_id), proposal)
 
 
-def _move(session: Session, order: Order, proposal: Proposal, event: RemoteEvent | None) -> Appointment:
-    write = session.get_one(Write, order.write_id)
+def _move(
+    session: Session, order: Order, proposal: Proposal, slot_id: int | None, event: RemoteEvent | None
+) -> Appointment:
     appointment = session.get_one(Appointment, order.appointment_id)
     if order.interval is not None:
-        _take_new_slot(session, appointment, write.slot_id, order.interval)
+        _take_new_slot(session, appointment, slot_id, order.interval)
         appointment.starts_at, appointment.ends_at = order.interval.start, order.interval.end
     appointment.title = order.title
     if proposal.attendees:
@@ -248,7 +269,13 @@ def _take_new_slot(session: Session, appointment: Appointment, slot_id: int | No
     appointment.slot_id = slot_id
 
 
-def _cancel(session: Session, order: Order, proposal: Proposal, event: RemoteEvent | None) -> Appointment:  # noqa: ARG001 - one shape for all three
+def _cancel(
+    session: Session,
+    order: Order,
+    proposal: Proposal,  # noqa: ARG001 - one shape for all four
+    slot_id: int | None,  # noqa: ARG001
+    event: RemoteEvent | None,  # noqa: ARG001
+) -> Appointment:
     appointment = session.get_one(Appointment, order.appointment_id)
     cancel_appointment(session, appointment)
     link = find_link(session, appointment_id=appointment.id, calendar_id=order.master.id)

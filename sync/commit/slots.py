@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.orm import Session
 
 from models.ledger import Appointment, Slot
+from models.session import UNSEEN
 from sync.domain import Interval
 from sync.errors import Contention
 
@@ -85,13 +86,12 @@ def change(
     if interval is not None:
         values["during"] = as_range(interval)
     seen = slot.version
-    changed = session.execute(
-        update(Slot).where(Slot.id == slot.id, Slot.version == seen).values(**values).returning(Slot.id)
-    ).one_or_none()
+    change = update(Slot).where(Slot.id == slot.id, Slot.version == seen).values(**values).returning(Slot)
+    # The row in memory becomes what the database made of it.
+    changed = session.scalars(change, execution_options=UNSEEN | {"populate_existing": True}).one_or_none()
     if changed is None:
         message = f"slot {slot.id} is no longer at version {seen}"
         raise Contention(message)
-    session.refresh(slot)
 
 
 def taken_evidence(session: Session, slots: list[Slot]) -> dict[str, Any]:
