@@ -50,7 +50,7 @@ def find_made(
     just as it was to be made.
     """
     found = select(Sighting.remote_id, Sighting.version).where(Sighting.calendar_id == calendar_id, Sighting.key == key)
-    seen = dict(session.execute(found).tuples().all())
+    seen = {row.remote_id: row.version for row in session.execute(found)}
     if event is None:
         return set(seen)
     settled = as_made is not None and as_made.is_shown_by(event) and seen.get(event.remote_id) == event.version

@@ -32,7 +32,7 @@ def queue_copies(
     shown = select(Calendar, RemoteLink).outerjoin(RemoteLink, carries).where(or_(mirror, source, left))
     return tuple(
         _queue(session, appointment, calendar, proposal)
-        for calendar, link in session.execute(shown.order_by(Calendar.id)).tuples().all()
+        for calendar, link in session.execute(shown.order_by(Calendar.id)).all()
         if calendar.id == anew or not is_in_step(session, appointment, calendar, link=link)
     )
 

@@ -1,79 +1,193 @@
-"""What a decision costs beside its floor: the bare insert that PostgreSQL needs for it, measured in the same run.
+"""The commit path: throughput, latency, a race, pools. Real workers, broker and database, Outlook's emulator over HTTP.
 
-Figures are ratios, since machines differ and are noisy: both sides run in turns, and the medians are compared.
+``WATERTIGHT_DECISIONS`` for more or fewer decisions per figure (200).
 """
 
 from __future__ import annotations
 
+import os
+import random
 import statistics
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from collections.abc import Callable, Iterator
 
-from sqlalchemy import text
+import pytest
 
-from models.session import Sessions, transaction
-from sync.domain import Interval, ProposalId
+from sync.commit.engine import CommitEngine
+from sync.domain import ProposalId
+from tests.benchmarks.bare import Call, Cost, End, Statement, Tape, play, take_down
 from tests.benchmarks.conftest import Report
 from tests.benchmarks.figures import Figure
-from tests.integration.world import World
+from tests.benchmarks.plant import Plant, Team, fresh_database, hour, outlook, running, url_of
+from workers.embedded import EmbeddedPostgres
+from workers.wiring import build_committing
 
-ROUNDS = 5
-PER_ROUND = 100
-NAMED = "SELECT set_config('watertight.cause', 'floor', true), set_config('watertight.actor', 'bench', true)"
-START = datetime(2030, 1, 1, tzinfo=UTC)
+DECISIONS = int(os.environ.get("WATERTIGHT_DECISIONS", "200"))
+ROUNDS = 3
+RIVALS = 1_000
+CALLS = 3  # of a booking: check, write, verify
+GOAL_SHARE, GOAL_LATENCY = 0.7, 1.2
+LATENCIES = (0.05, 0.2)  # seconds of the vendor
+LATENESS = (
+    "SELECT extract(epoch FROM decided_at - created_at) FROM proposals WHERE id = ANY(:ids) AND decided_at IS NOT NULL"
+)
 
 
-def test_commit_throughput(app_sessions: Sessions, commit_sessions: Sessions, report: Report) -> None:
-    """Bookings a second, decided and settled by one engine against a calendar in memory, over bare inserts a second."""
-    world = World(app_sessions, commit_sessions)
-    world.add_agent("dana", mirrors=0)
-    world.add_agent("floor", mirrors=0)
-    decided, floor = [], []
-    for round_number in range(ROUNDS):
-        floor.append(_rate(partial(_insert_slots, commit_sessions, round_number)))
-        proposals = [world.ask(_hour(round_number * PER_ROUND + number)) for number in range(PER_ROUND)]
-        decided.append(_rate(partial(_decide, world, proposals)))
-    assert len(world.booked()) == ROUNDS * PER_ROUND
+@pytest.fixture(scope="module")
+def plant(postgres: EmbeddedPostgres) -> Iterator[Plant]:
+    with running(postgres) as plant:
+        yield plant
+
+
+def test_throughput(plant: Plant, postgres: EmbeddedPostgres, report: Report) -> None:
+    """Settled bookings a second through one worker process, beside a no-op task there, and the bare calls and statements."""
+    tape, bare = _bare(plant, postgres)
+    with plant.team() as team:
+        noops = _timed(plant, team, lambda: plant.send_noops(DECISIONS * 5), plant.await_idle)
+        rounds = [_booked(plant, team) for _ in range(ROUNDS)]
+    settled = min(rounds, key=lambda cost: cost.seconds)
+    per = {"calls": tape.count(Call), "statements": tape.count(Statement), "transactions": tape.count(End)}
+    details = {name: count / DECISIONS for name, count in per.items()} | {"rounds_s": [cost.seconds for cost in rounds]}
+    report(Figure("commit", "no-op task, one process", DECISIONS * 5 / noops.seconds, "1/s"))
+    rate, floor = DECISIONS / settled.seconds, DECISIONS / bare.seconds
+    goal, name = f"≥ {GOAL_SHARE:.0%}", "the same calls and SQL, bare"
     report(
         Figure(
             "commit",
-            "decided and settled by one engine, calendar in memory",
-            statistics.median(decided),
+            "settled bookings, one process",
+            rate,
             "1/s",
-            floor=statistics.median(floor),
-            floor_is="insert under the exclusion constraint",
+            floor,
+            name,
+            goal,
+            rate >= GOAL_SHARE * floor,
+            details,
         )
     )
+    cpu, least = settled.cpu_seconds / DECISIONS * 1000, bare.cpu_seconds / DECISIONS * 1000
+    goal = f"≤ {1 / GOAL_SHARE:.2f} ×"
+    report(Figure("commit", "CPU of the worker for one", cpu, "ms", least, name, goal, cpu <= least / GOAL_SHARE))
 
 
-def _hour(number: int) -> Interval:
-    start = START + timedelta(hours=number)
-    return Interval(start, start + timedelta(hours=1))
+def _bare(plant: Plant, postgres: EmbeddedPostgres) -> tuple[Tape, Cost]:
+    """The floor: one set of decisions taken down, and played against copies of everything."""
+    proposals = plant.ask(DECISIONS)
+    plant.owner.dispose()
+    plant.app.kw["bind"].dispose()
+    with fresh_database(postgres, "bench_bare", template=plant.database) as copy, outlook() as other:
+        committing = build_committing(plant.settings)
+        engine = CommitEngine(committing.sessions, committing.calendars, rand=random.random)
+        tape = take_down(engine, committing.sessions.kw["bind"], proposals)
+        committing.sessions.kw["bind"].dispose()
+        cost = play(tape, database=url_of(postgres, "watertight_commit", copy), old=plant.emulator, new=other)
+    return tape, cost
 
 
-def _rate(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
+def _timed(plant: Plant, team: Team, work: Callable[[], object], done: Callable[[], object]) -> Cost:
+    """From the first message until everything is done."""
+    started, used = time.perf_counter(), team.cpu()
     work()
-    return PER_ROUND / (time.perf_counter() - started)
+    done()
+    return Cost(time.perf_counter() - started, team.cpu() - used)
 
 
-def _decide(world: World, proposals: list[ProposalId]) -> None:
-    for proposal in proposals:
-        world.decide(proposal)
+def _booked(plant: Plant, team: Team) -> Cost:
+    proposals = plant.ask(DECISIONS)
+    cost = _timed(plant, team, lambda: plant.send(proposals), plant.await_decided)
+    assert _accepted(plant, proposals) == DECISIONS
+    return cost
 
 
-def _insert_slots(sessions: Sessions, round_number: int) -> None:
-    """The floor: one transaction with one insert under the exclusion constraint for each booking."""
-    for number in range(PER_ROUND):
-        hour = _hour(round_number * PER_ROUND + number)
-        with transaction(sessions) as session:
-            session.execute(text(NAMED))
-            session.execute(
-                text(
-                    "INSERT INTO slots (agent_id, during, state) "
-                    "SELECT id, tstzrange(:start, :end), 'booked' FROM agents WHERE slug = 'floor'"
-                ),
-                {"start": hour.start, "end": hour.end},
+def _accepted(plant: Plant, proposals: list[ProposalId]) -> int:
+    count = "SELECT count(*) FROM decisions WHERE accepted AND proposal_id = ANY(:ids)"
+    return int(plant.sql(count, ids=list(proposals))[0][0])
+
+
+def test_latency(plant: Plant, report: Report) -> None:
+    """From a stored wish to its decision: alone, at half load, and with a vendor that takes its time."""
+    with plant.team() as team:
+        rate = DECISIONS / _booked(plant, team).seconds
+        _report_latency(report, "unloaded", _one_by_one(plant, DECISIONS // 2))
+        _report_latency(report, "at 50 % load", _arriving(plant, rate / 2, DECISIONS))
+        for seconds in LATENCIES:
+            plant.slow(seconds)
+            _report_latency(
+                report, f"vendor takes {seconds * 1000:.0f} ms", _one_by_one(plant, 30), floor=CALLS * seconds
             )
+        plant.slow(0)
+
+
+def _one_by_one(plant: Plant, count: int) -> list[float]:
+    ids: list[ProposalId] = []
+    for _ in range(count):
+        (proposal,) = plant.ask(1)
+        plant.send([proposal])
+        plant.await_decided()
+        ids.append(proposal)
+    return _lateness(plant, ids)
+
+
+def _arriving(plant: Plant, rate: float, count: int) -> list[float]:
+    """At random moments, so many a second on average."""
+    rand = random.Random(1)  # noqa: S311 - the same every time
+    ids: list[ProposalId] = []
+    due = time.monotonic()
+    for _ in range(count):
+        due += rand.expovariate(rate)
+        time.sleep(max(0.0, due - time.monotonic()))
+        ids += plant.ask(1)
+        plant.send(ids[-1:])
+    plant.await_decided()
+    return _lateness(plant, ids)
+
+
+def _lateness(plant: Plant, ids: list[ProposalId]) -> list[float]:
+    return sorted(float(row[0]) for row in plant.sql(LATENESS, ids=list(ids)))
+
+
+def _report_latency(report: Report, what: str, seconds: list[float], *, floor: float | None = None) -> None:
+    p50, p99 = statistics.median(seconds) * 1000, seconds[int(0.99 * (len(seconds) - 1))] * 1000
+    least = floor * 1000 if floor else None
+    goal, met = (f"≤ {GOAL_LATENCY} ×", p50 <= GOAL_LATENCY * least) if least else ("", None)
+    name = f"{CALLS} calls" if least else ""
+    report(
+        Figure(
+            "commit", f"decided, {what}, p50", p50, "ms", least, name, goal, met, {"p99": p99, "count": len(seconds)}
+        )
+    )
+    report(Figure("commit", f"decided, {what}, p99", p99, "ms", least, name))
+
+
+def test_race(plant: Plant, report: Report) -> None:
+    """A thousand wishes for one hour of one agent, decided by four processes."""
+    before, rivals = plant.deadlocks(), plant.ask(RIVALS, hours=[hour(900_000)] * RIVALS)
+    with plant.team(concurrency=4) as team:
+        cost = _timed(plant, team, lambda: plant.send(rivals), plant.await_decided)
+    assert _accepted(plant, rivals) == 1
+    deadlocks = plant.deadlocks() - before
+    report(Figure("commit", f"{RIVALS} on one slot: the last one knows", cost.seconds, "s"))
+    report(Figure("commit", "deadlocks in it", deadlocks, "", goal="0", met=deadlocks == 0))
+
+
+@pytest.mark.parametrize("vendor_seconds", [0.0, 0.05])
+@pytest.mark.parametrize("concurrency", [1, 2, 4])
+@pytest.mark.parametrize("pool", ["prefork", "threads", "gevent"])
+def test_pools(plant: Plant, report: Report, pool: str, concurrency: int, vendor_seconds: float) -> None:
+    """Settled bookings a second by pool and its size."""
+    if pool == "gevent":
+        pytest.importorskip("gevent")
+    with plant.team(pool=pool, concurrency=concurrency) as team:
+        plant.slow(vendor_seconds)
+        proposals = plant.ask(DECISIONS // 2)
+        cost = _timed(plant, team, lambda: plant.send(proposals), plant.await_decided)
+        plant.slow(0)
+    what = f"{pool} × {concurrency}, vendor {vendor_seconds * 1000:.0f} ms"
+    report(
+        Figure(
+            "pools",
+            what,
+            len(proposals) / cost.seconds,
+            "1/s",
+            details={"cpu_ms": cost.cpu_seconds / len(proposals) * 1000},
+        )
+    )
