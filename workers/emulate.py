@@ -94,6 +94,9 @@ def _listen(host: str, *, port: int) -> socket.socket:
         raise ValueError(f"an emulator has no guard of its own and may only listen on this machine, not on {host}")
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET  # noqa: PLR2004
     try:
-        return socket.create_server((str(address), port), family=family)
+        listener = socket.create_server((str(address), port), family=family)
     except OSError as error:
         raise OSError(f"port {port} on {address} cannot be used: {os.strerror(error.errno or 0)}") from error
+    # asyncio sets this on sockets of its own making only; without it each answer's body waits 40 ms for an acknowledgement.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener

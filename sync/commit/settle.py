@@ -95,7 +95,7 @@ def refuse(session: Session, order: Order, reason: Reason, *, evidence: dict[str
 def _lock(session: Session, order: Order) -> Proposal:
     """The agents, then the proposal, then (by whoever asked) its write: in this order everywhere, so that no two deadlock."""
     lock_agents(session, order.agents, cause=f"proposal:{order.proposal_id}", actor=order.actor)
-    return session.get_one(Proposal, order.proposal_id, with_for_update=True)
+    return session.get_one(Proposal, order.proposal_id, with_for_update={"key_share": True})
 
 
 def accept(
