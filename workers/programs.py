@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -140,7 +140,7 @@ def answers(url: str) -> Callable[[], bool]:
         try:
             with urllib.request.urlopen(url, timeout=1) as response:  # noqa: S310 - our own http address
                 return bool(response.status == 200)  # noqa: PLR2004 - OK
-        except urllib.error.URLError:
+        except (OSError, http.client.HTTPException):  # also one that has accepted, and then says nothing for a second
             return False
 
     return ready

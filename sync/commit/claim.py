@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
@@ -82,11 +82,8 @@ def claim(session: Session, proposal_id: int) -> Order | Follow | Stray | Mend |
     proposal, now = session.execute(locked).one()
     if proposal.state in FINAL_STATES:
         return Skipped(f"already {proposal.state}")
-    write = session.scalars(
-        select(Write).where(Write.proposal_id == proposal_id, Write.action.not_in(FOLLOWING)).with_for_update()
-    ).one_or_none()
-    if write is not None:
-        return _resume(session, proposal, write)
+    if proposal.state != "pending":  # which it is as long as it has no write to the master
+        return _resume(session, proposal, now=now)
     if proposal.not_before > now:
         return Skipped("not due yet")
     return _begin(session, proposal, parties)
@@ -106,8 +103,9 @@ def _parties(session: Session, proposal_id: int) -> Parties:
     return parties
 
 
-def _resume(session: Session, proposal: Proposal, write: Write) -> Order | Outcome:
-    now = database_now(session)
+def _resume(session: Session, proposal: Proposal, *, now: datetime) -> Order | Outcome:
+    of_ours = (Write.proposal_id == proposal.id, Write.action.not_in(FOLLOWING))
+    write = session.scalars(select(Write).where(*of_ours).with_for_update()).one()
     if write.leased_until is not None and write.leased_until > now:
         return Skipped("in another worker's hands")
     if write.not_before > now:

@@ -212,7 +212,7 @@ def _book(
     session.add(appointment)
     session.flush()
     if event is not None:
-        _link_master(session, order, appointment, event, ours=True)
+        _link_master(session, order, appointment, event, ours=True, first=True)
     return appointment
 
 
@@ -295,10 +295,16 @@ def cancel_appointment(session: Session, appointment: Appointment) -> None:
 
 
 def _link_master(
-    session: Session, order: Order, appointment: Appointment, event: RemoteEvent, *, ours: bool | None
+    session: Session,
+    order: Order,
+    appointment: Appointment,
+    event: RemoteEvent,
+    *,
+    ours: bool | None,
+    first: bool = False,
 ) -> None:
     """The event may already show a newer human edit; the link keeps what we agreed, so that the edit is noticed."""
-    link = link_event(session, appointment, calendar_id=order.master.id, event=event, ours=ours)
+    link = link_event(session, appointment, calendar_id=order.master.id, event=event, ours=ours, first=first)
     if order.interval is not None and not order.draft().is_shown_by(event):
         link.starts_at, link.ends_at, link.title = order.interval.start, order.interval.end, appointment.title
         overtake(link)

@@ -15,10 +15,10 @@ import pytest
 
 from sync.commit.engine import CommitEngine
 from sync.domain import ProposalId
-from tests.benchmarks.bare import Call, Cost, End, Statement, Tape, play, take_down
 from tests.benchmarks.conftest import Report
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.plant import Plant, Team, fresh_database, hour, outlook, running, url_of
+from tests.benchmarks.tape import Call, Cost, End, Statement, Tape, play, take_down
 from workers.embedded import EmbeddedPostgres
 from workers.wiring import build_committing
 

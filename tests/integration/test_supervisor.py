@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from workers import emulate
+from workers.programs import answers
 from workers.supervisor import MARK, RECORD, Backoff, NotReady, Program, Supervisor, stop_leftovers, until
 
 ROOT = Path(__file__).parents[2]
@@ -282,3 +283,8 @@ def test_an_emulator_names_a_taken_port() -> None:
         port: int = taken.getsockname()[1]
         with pytest.raises(OSError, match=rf"^port {port} on 127\.0\.0\.1 cannot be used: Address already in use$"):
             emulate.serve("google", port=port, journal=None)
+
+
+def test_an_address_that_accepts_and_says_nothing_is_not_ready() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert not answers(f"http://127.0.0.1:{silent.getsockname()[1]}")()
