@@ -61,6 +61,14 @@ def transaction(sessions: Sessions) -> Iterator[Session]:
             _inside.reset(token)
 
 
+@contextlib.contextmanager
+def single_statement(sessions: Sessions) -> Iterator[Session]:
+    """``transaction`` for one statement, which is one by itself: the server is not asked to begin and to commit it."""
+    with transaction(sessions) as session:
+        session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
+        yield session
+
+
 def refuse_inside_transaction() -> None:
     """The transport's guard: a vendor's latency must never hold a database transaction open (house style, habit 15).
 

@@ -12,7 +12,7 @@ from sqlalchemy import func, update
 from sqlalchemy.orm import Session
 
 from models.ledger import Appointment, RemoteLink, Write
-from models.session import Sessions, transaction
+from models.session import Sessions, single_statement, transaction
 from sync.boundaries import Boundary, cross
 from sync.commit.copy_order import CopyOrder, Shown, marked
 from sync.commit.links import find_link, link_event, remember
@@ -143,7 +143,7 @@ class CopyRun:
 
     def _hold_on(self) -> None:
         """The version that a write names is either the ledger's or was read under this lease: a late worker has neither."""
-        with transaction(self._sessions) as session:
+        with single_statement(self._sessions) as session:
             hold_on(session, self._order.write_id, self._order.fence)
 
     def _remember(self, change: RemoteEvent | Removal) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import func, update
 
 from models.ledger import Write
 from models.proposals import Proposal
-from models.session import Sessions, transaction
+from models.session import Sessions, single_statement, transaction
 from sync.boundaries import Boundary, cross
 from sync.commit.claim import Follow, Mend, Stray, claim, snooze_proposal
 from sync.commit.copies import CopyRun
@@ -177,7 +177,7 @@ class CommitEngine:
         return refused
 
     def _progress(self, order: Order, state: str, **values: object) -> None:
-        with transaction(self._sessions) as session:
+        with single_statement(self._sessions) as session:
             progress(session, order, state=state, **values)
 
     def _failed(self, order: Order, error: WatertightError) -> Outcome:

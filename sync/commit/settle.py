@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import func, update
+from sqlalchemy import Update, func, select, update
 from sqlalchemy.orm import Session
 
 from models.agents import Calendar
@@ -24,34 +24,42 @@ from sync.errors import Contention
 from sync.failures import resolve_alert
 from sync.records import calendar_ref
 
+_LEASED = func.clock_timestamp() + timedelta(seconds=LEASE_SECONDS)
+
 
 def progress(session: Session, order: Order, *, state: str, **values: Any) -> None:  # noqa: ANN401 - columns of Write
-    """Record a step and take the lease anew, if this worker still holds it.
+    """Record a step and take the lease anew, if this worker still holds it. One statement.
 
     Raises:
         Contention: another worker took over (the fence moved on); nothing was changed.
     """
-    step = update(Proposal).where(Proposal.id == order.proposal_id).values(state=state)
-    session.execute(step, execution_options=UNSEEN)  # before its write, as all lock these two: else they deadlock
-    hold_on(session, order.write_id, order.fence, **values)
+    # The proposal's row is locked first, then its write's, as all do who lock both: else two of them deadlock.
+    turn = select(Proposal.id).where(Proposal.id == order.proposal_id).with_for_update(key_share=True).cte("turn")
+    own = _own(order.write_id, order.fence).where(Write.proposal_id == turn.c.id)
+    held = own.values(**values, leased_until=_LEASED).returning(Write.proposal_id).cte("held")
+    step = update(Proposal).where(Proposal.id == held.c.proposal_id).values(state=state).returning(Proposal.id)
+    if session.execute(step, execution_options=UNSEEN).first() is None:
+        raise _lost(order.write_id, order.fence)
 
 
-def hold_on(session: Session, write_id: int, fence: int, **values: Any) -> None:  # noqa: ANN401 - columns of Write
+def hold_on(session: Session, write_id: int, fence: int) -> None:
     """Take the lease anew, if this worker still holds it.
 
     Raises:
         Contention: another worker took over (the fence moved on); nothing was changed.
     """
-    held = session.execute(
-        update(Write)
-        .where(Write.id == write_id, Write.fence == fence, Write.state == "due")
-        .values(**values, leased_until=func.clock_timestamp() + timedelta(seconds=LEASE_SECONDS))
-        .returning(Write.id),
-        execution_options=UNSEEN,
-    ).one_or_none()
-    if held is None:
-        message = f"write {write_id}: fence {fence} is no longer the newest"
-        raise Contention(message)
+    held = _own(write_id, fence).values(leased_until=_LEASED).returning(Write.id)
+    if session.execute(held, execution_options=UNSEEN).first() is None:
+        raise _lost(write_id, fence)
+
+
+def _own(write_id: int, fence: int) -> Update:
+    """An update of the write, as long as it is in the hands of whoever has this fence."""
+    return update(Write).where(Write.id == write_id, Write.fence == fence, Write.state == "due")
+
+
+def _lost(write_id: int, fence: int) -> Contention:
+    return Contention(f"write {write_id}: fence {fence} is no longer the newest")
 
 
 def settle(session: Session, order: Order, event: RemoteEvent | None) -> Accepted:
@@ -168,16 +176,10 @@ class Finished:
 
 def _finish(session: Session, order: Order, *, state: str) -> Finished:
     """End the write under its fence."""
-    row = session.execute(
-        update(Write)
-        .where(Write.id == order.write_id, Write.fence == order.fence, Write.state == "due")
-        .values(state=state, finished_at=func.clock_timestamp(), leased_until=None)
-        .returning(Write.slot_id, Write.evidence),
-        execution_options=UNSEEN,
-    ).one_or_none()
+    ended = _own(order.write_id, order.fence).values(state=state, finished_at=func.clock_timestamp(), leased_until=None)
+    row = session.execute(ended.returning(Write.slot_id, Write.evidence), execution_options=UNSEEN).one_or_none()
     if row is None:
-        message = f"write {order.write_id}: fence {order.fence} is no longer the newest"
-        raise Contention(message)
+        raise _lost(order.write_id, order.fence)
     return Finished(row.slot_id, row.evidence)
 
 

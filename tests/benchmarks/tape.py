@@ -17,7 +17,7 @@ from typing import Any
 
 import psycopg
 import requests
-from sqlalchemy import Engine, event
+from sqlalchemy import Connection, Engine, event
 
 from sync.commit.engine import CommitEngine
 from sync.domain import ProposalId
@@ -39,6 +39,7 @@ class Statement:
 
     text: str
     values: Any
+    alone: bool  # a transaction by itself
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,12 @@ def taken_down(engine: Engine, tape: Tape) -> Iterator[None]:
         tape.steps.append(call)
         return send(session, request, **options)
 
-    def keep_statement(_connection: object, _cursor: object, statement: str, values: Any, *_: object) -> None:  # noqa: ANN401
-        tape.steps.append(Statement(statement, values))
+    def keep_statement(connection: Connection, _cursor: object, statement: str, values: Any, *_: object) -> None:  # noqa: ANN401
+        tape.steps.append(Statement(statement, values, alone=_is_alone(connection)))
 
-    def keep_end(_connection: object) -> None:
-        tape.steps.append(End())
+    def keep_end(connection: Connection) -> None:
+        if not _is_alone(connection):
+            tape.steps.append(End())
 
     event.listen(engine, "before_cursor_execute", keep_statement)
     event.listen(engine, "commit", keep_end)
@@ -81,6 +83,10 @@ def taken_down(engine: Engine, tape: Tape) -> Iterator[None]:
         requests.Session.send = send  # type: ignore[method-assign]
         event.remove(engine, "before_cursor_execute", keep_statement)
         event.remove(engine, "commit", keep_end)
+
+
+def _is_alone(connection: Connection) -> bool:
+    return connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
 
 
 def take_down(engine: CommitEngine, database: Engine, proposals: Sequence[ProposalId]) -> Tape:
@@ -126,6 +132,8 @@ def _play(tape: Tape, *, database: str, old: str, new: str) -> tuple[float, floa
             if isinstance(step, requests.PreparedRequest):
                 session.send(step).json()
             elif isinstance(step, Statement):
+                if connection.autocommit != step.alone:
+                    connection.autocommit = step.alone
                 cursor.execute(step.text, step.values)
                 if cursor.description is not None:
                     cursor.fetchall()
