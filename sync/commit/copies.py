@@ -15,11 +15,11 @@ from models.ledger import Appointment, RemoteLink, Write
 from models.session import Sessions, single_statement, transaction
 from sync.boundaries import Boundary, cross
 from sync.commit.copy_order import CopyOrder, Shown, marked
+from sync.commit.lease import hold_on
 from sync.commit.links import find_link, link_event, remember
 from sync.commit.master import INVISIBLE_ATTEMPTS
 from sync.commit.notice import find_made, notice
 from sync.commit.outcome import Outcome, Written
-from sync.commit.settle import hold_on
 from sync.domain import CANCELLED_PREFIX, REFUSED_PREFIX, EventDraft, RemoteEvent, RemoteId, Removal
 from sync.errors import Contention, KeySpent, NotFound, StaleVersion
 from sync.failures import resolve_alert

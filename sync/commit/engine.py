@@ -17,12 +17,13 @@ from sync.commit.copies import CopyRun
 from sync.commit.copy_order import CopyOrder, claim_write
 from sync.commit.follow import follow_master, remove_stray
 from sync.commit.holds import release_expired
+from sync.commit.lease import hold_on, progress
 from sync.commit.master import Blocked, Master
 from sync.commit.mend import mend
 from sync.commit.order import Order
 from sync.commit.outcome import Outcome, Skipped, Snoozed, Written
 from sync.commit.reference import parse_reference, reference_of
-from sync.commit.settle import hold_on, progress, refuse, settle
+from sync.commit.settle import refuse, settle
 from sync.commit.trouble import keep_failure, keep_try
 from sync.commit.wait import hurry, put_back
 from sync.domain import Kind, Reason, RemoteEvent, RemoteId, Role

@@ -2,64 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Update, func, select, update
+from sqlalchemy import func
 from sqlalchemy.orm import Session
 
 from models.agents import Calendar
-from models.ledger import Appointment, Decision, Slot, Write
+from models.ledger import Appointment, Decision, Slot
 from models.proposals import Proposal
-from models.session import UNSEEN, lock_agents
+from models.session import lock_agents
 from sync.commit import holds, slots
+from sync.commit.lease import finish
 from sync.commit.links import appointment_of, find_link, link_event, link_origin, overtake, remember
 from sync.commit.notice import find_made, notice
-from sync.commit.order import LEASE_SECONDS, Order, wanted_of
+from sync.commit.order import Order, wanted_of
 from sync.commit.outbox import queue_answer, queue_copies
 from sync.commit.outcome import Accepted, Refused
 from sync.domain import Interval, Kind, Reason, RemoteEvent, RemoteId, Removal
-from sync.errors import Contention
 from sync.failures import resolve_alert
 from sync.records import calendar_ref
-
-_LEASED = func.clock_timestamp() + timedelta(seconds=LEASE_SECONDS)
-
-
-def progress(session: Session, order: Order, *, state: str, **values: Any) -> None:  # noqa: ANN401 - columns of Write
-    """Record a step and take the lease anew, if this worker still holds it. One statement.
-
-    Raises:
-        Contention: another worker took over (the fence moved on); nothing was changed.
-    """
-    # The proposal's row is locked first, then its write's, as all do who lock both: else two of them deadlock.
-    turn = select(Proposal.id).where(Proposal.id == order.proposal_id).with_for_update(key_share=True).cte("turn")
-    own = _own(order.write_id, order.fence).where(Write.proposal_id == turn.c.id)
-    held = own.values(**values, leased_until=_LEASED).returning(Write.proposal_id).cte("held")
-    step = update(Proposal).where(Proposal.id == held.c.proposal_id).values(state=state).returning(Proposal.id)
-    if session.execute(step, execution_options=UNSEEN).first() is None:
-        raise _lost(order.write_id, order.fence)
-
-
-def hold_on(session: Session, write_id: int, fence: int) -> None:
-    """Take the lease anew, if this worker still holds it.
-
-    Raises:
-        Contention: another worker took over (the fence moved on); nothing was changed.
-    """
-    held = _own(write_id, fence).values(leased_until=_LEASED).returning(Write.id)
-    if session.execute(held, execution_options=UNSEEN).first() is None:
-        raise _lost(write_id, fence)
-
-
-def _own(write_id: int, fence: int) -> Update:
-    """An update of the write, as long as it is in the hands of whoever has this fence."""
-    return update(Write).where(Write.id == write_id, Write.fence == fence, Write.state == "due")
-
-
-def _lost(write_id: int, fence: int) -> Contention:
-    return Contention(f"write {write_id}: fence {fence} is no longer the newest")
 
 
 def settle(session: Session, order: Order, event: RemoteEvent | None) -> Accepted:
@@ -69,7 +30,7 @@ def settle(session: Session, order: Order, event: RemoteEvent | None) -> Accepte
         Contention: the lease was lost.
     """
     proposal = _lock(session, order)
-    write = _finish(session, order, state="done")
+    write = finish(session, order, state="done")
     conclude = {Kind.BOOK: _book, Kind.MOVE: _move, Kind.CANCEL: _cancel, Kind.HOLD: _hold}[order.kind]
     appointment = conclude(session, order, proposal, write.slot_id, event)
     resolve_alert(session, f"commit:{order.master.id}")
@@ -92,7 +53,7 @@ def refuse(session: Session, order: Order, reason: Reason, *, evidence: dict[str
         Contention: the lease was lost.
     """
     proposal = _lock(session, order)
-    write = _finish(session, order, state="failed")
+    write = finish(session, order, state="failed")
     if write.slot_id is not None:
         _give_back(session, order, session.get_one(Slot, write.slot_id))
     refused = refuse_unclaimed(session, proposal, reason, evidence=evidence)
@@ -164,23 +125,6 @@ def decide(
     proposal.state = "settled" if accepted else "refused"
     proposal.decided_at = func.clock_timestamp()
     session.flush()
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """What a write leaves behind: the slot that it holds, and what was read on the way."""
-
-    slot_id: int | None
-    evidence: dict[str, Any]
-
-
-def _finish(session: Session, order: Order, *, state: str) -> Finished:
-    """End the write under its fence."""
-    ended = _own(order.write_id, order.fence).values(state=state, finished_at=func.clock_timestamp(), leased_until=None)
-    row = session.execute(ended.returning(Write.slot_id, Write.evidence), execution_options=UNSEEN).one_or_none()
-    if row is None:
-        raise _lost(order.write_id, order.fence)
-    return Finished(row.slot_id, row.evidence)
 
 
 def _give_back(session: Session, order: Order, slot: Slot) -> None:
