@@ -130,6 +130,33 @@ def test_a_copy_that_is_out_of_date_cannot_land_late(world: World) -> None:
     world.assert_in_step()
 
 
+def test_a_copy_is_not_undone_by_a_late_one_whose_successor_died_unheard(world: World) -> None:
+    """The successor brought the copy back to where it was, and did not live to say so: it looks as the late one knew it."""
+    world.book(at(10))
+    drag(world.master, world.master.events()[0], at(15))
+    world.detect(Job.UPDATE, "dana-master")
+    (proposal,) = world.due()
+    world.engine.commit(proposal)
+    (copy,) = world.due()
+
+    def another() -> None:
+        world.expire_leases()
+        drag(world.master, world.master.events()[0], at(10))
+        world.detect(Job.UPDATE, "dana-master")
+        (back,) = (reference for reference in world.due() if reference != copy)
+        world.engine.commit(back)
+        with pytest.raises(Died), watched(once(Boundary.COPY_WROTE, die)):
+            world.engine.commit(copy)
+
+    with watched(once(Boundary.COPY_CHECKED, another)):
+        assert isinstance(world.engine.commit(copy), Skipped)
+    assert shown(world.mirror) == [at(10)]
+    world.expire_leases()
+    world.quiesce()
+    assert (shown(world.mirror), world.booked()) == ([at(10)], [at(10)])
+    world.assert_in_step()
+
+
 def test_a_slot_that_changed_since_it_was_read_is_not_changed(world: World) -> None:
     world.book(at(10))
     with transaction(world.commit_sessions) as session:
