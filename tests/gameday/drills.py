@@ -91,7 +91,7 @@ def list_drills(*, outage_seconds: float) -> tuple[Drill, ...]:
 def _revoke(stage: Stage) -> None:
     """What was handed out is not taken any more, and nothing new is handed out."""
     stage.arm("outlook", kind="revoked_secret")
-    stage.arm("outlook", kind="unauthorized", match=" /users/")
+    stage.arm("outlook", kind="unauthorized", match="/users/")
 
 
 def _poison(stage: Stage) -> None:
