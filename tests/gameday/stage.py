@@ -34,6 +34,7 @@ ROOT = Path(__file__).parents[2]
 TICK_SECONDS = 0.5
 MOST_OPEN = 40  # proposals and writes; then people wait
 COMMAND_SECONDS = 120.0
+ON_THE_MASTER = ("burst", "outlook")  # who types over a booking there alerts people, rightly, until they settle it
 
 T = TypeVar("T")
 
@@ -125,7 +126,15 @@ class Stage:
     def people(self, *, seed: int, pace: float) -> Traffic:
         with transaction(self.run.sessions) as session:
             calendars = list_calendars(session)
-        return Traffic(self.run, calendars, diary=self.diary, seed=seed, pace=pace, is_full=lambda: self.is_full)
+        return Traffic(
+            self.run,
+            calendars,
+            diary=self.diary,
+            seed=seed,
+            pace=pace,
+            is_full=lambda: self.is_full,
+            without=ON_THE_MASTER,
+        )
 
     def commits(self, proposal: int) -> bool:
         """Whether a commit worker has this proposal in hand."""
