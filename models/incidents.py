@@ -13,7 +13,10 @@ from models.agents import Agent, Calendar
 from models.failures import Alert, Incident
 
 NEW_AT_ONCE = 5_000
-NAMING = ("task", "reference", "job", "suspect", "queue", "form", "appointment", "agent", "call", "process")
+NAMING = (
+    *("task", "reference", "job", "suspect", "queue", "messages", "oldest_seconds", "form", "appointment", "agent"),
+    *("call", "process"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +40,10 @@ class AlertRecord:
 
     @property
     def about(self) -> str:
-        """In a few words, for people."""
+        """In a few words, for people; nothing where its code says it all."""
         if self.agent is not None:
             return f"calendar {self.calendar_id} ({self.agent}, {self.provider} {self.role})"
-        named = ", ".join(f"{key} {self.detail[key]}" for key in NAMING if key in self.detail)
-        return named or self.cause
+        return ", ".join(f"{key.replace('_', ' ')} {self.detail[key]}" for key in NAMING if key in self.detail)
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,9 +98,10 @@ def _occasion(session: Session, record: IncidentRecord, plan: NoticePlan, *, now
         opened_at=record.opened_at,
         now=now,
         where=record.key.removeprefix(f"{entry_of(record.code).family}:"),
-        affected=[alert.about for alert in alerts],
+        affected=[alert.about for alert in alerts if alert.about],
         detail={} if newest is None else newest.detail | {"alert": newest.id, "code": record.code},
         runbook=runbook,
+        ended_at=record.last_closed_at,
     )
 
 

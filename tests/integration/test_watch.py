@@ -143,6 +143,7 @@ def test_500_calendars_that_fail_at_once_are_two_messages(people: People) -> Non
     people.pass_time(31)
     assert people.hear() == ["[resolved] over: A vendor cannot be reached or answers nonsense (memory), 500 at once"]
     assert people.hear() == []
+    assert people.receiver.got[-1]["message"].startswith("It is over, and nothing is to be done. It lasted ")
     assert people.notices() == [("opened", "sent", 1), ("resolved", "sent", 1)]
     assert people.world.sql("SELECT most, resolved_at IS NULL FROM incidents") == [(500, False)]
 
