@@ -48,7 +48,7 @@ class AlertRecord:
 
 @dataclass(frozen=True, slots=True)
 class IncidentRecord:
-    """An incident that has not been resolved, with its alerts counted."""
+    """An incident that has not been resolved. ``open_alerts`` counts the alerts of one calendar once."""
 
     id: int
     key: str
@@ -86,7 +86,8 @@ def find_alert(session: Session, alert_id: int) -> AlertRecord | None:
 
 def list_incidents(session: Session) -> list[IncidentRecord]:
     """Those that have not been resolved, oldest first."""
-    counted = func.count(Alert.id).filter(Alert.resolved_at.is_(None))
+    matter = func.coalesce(Alert.calendar_id, -Alert.id)  # a calendar that several jobs miss is one
+    counted = func.count(matter.distinct()).filter(Alert.resolved_at.is_(None))
     rows = session.execute(
         select(Incident, counted, func.max(Alert.opened_at), func.max(Alert.resolved_at))
         .outerjoin(Alert, Alert.incident_id == Incident.id)

@@ -59,6 +59,7 @@ def list_drills(*, outage_seconds: float) -> tuple[Drill, ...]:
             ("credential_revoked",),
             _revoke,
             lambda stage: stage.heal("outlook"),
+            seconds=60,
             replayed=("credential_revoked",),
         ),
         Drill(

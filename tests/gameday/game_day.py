@@ -21,7 +21,7 @@ from rich.console import Console
 
 from providers.registry import connect
 from tests.gameday.drills import OUTAGE_SECONDS, QUEUE_MESSAGES, Drill, list_drills
-from tests.gameday.inbox import Mailbox, Message, open_mailbox
+from tests.gameday.inbox import Mailbox, Message, open_mailbox, render
 from tests.gameday.outcome import Outcome, Told, figures_of, markdown_of, table_of
 from tests.gameday.runbook import read_advice
 from tests.gameday.stage import ROOT, Stage
@@ -86,7 +86,7 @@ class GameDay:
     def _by_hand(self, drill: Drill) -> str:
         """What the runbook says about having the work run at once."""
         lines = [f"watertight failures replay --code {code}" for code in drill.replayed]
-        return "\n".join(f"{line}: {self.stage.command(line)}" for line in lines)
+        return "\n".join(f"{line}: {' '.join(self.stage.command(line).split())}" for line in lines)
 
     def _conclude(self, drill: Drill, *, began: float, ended: float, by_hand: str) -> Outcome:
         sessions = self.stage.run.sessions
@@ -138,26 +138,25 @@ class GameDay:
 
 
 def told_of(messages: list[Message], codes: tuple[str, ...], *, began: float, ended: float) -> list[Told]:
-    """Each code that people were told of once, with its first message and its last "over"."""
-    opened = {one.code: one for one in reversed(messages) if one.label != "resolved"}
-    over = {one.code: one for one in messages if one.label == "resolved"}
+    """Each thing that people were told of, once, with its first message and its last "over"."""
+    opened = {(one.code, one.where): one for one in reversed(messages) if one.label != "resolved"}
+    over = {(one.code, one.where): one for one in messages if one.label == "resolved"}
     return [
         Told(
-            code,
+            *key,
             one.label,
-            one.title,
             one.at - began,
-            max(0.0, over[code].at - ended) if code in over else None,
-            code in codes,
+            max(0.0, over[key].at - ended) if key in over else None,
+            expected=one.code in codes,
         )
-        for code, one in sorted(opened.items(), key=lambda item: item[1].at)
+        for key, one in sorted(opened.items(), key=lambda item: item[1].at)
     ]
 
 
-def _unresolved(messages: list[Message]) -> set[str]:
+def _unresolved(messages: list[Message]) -> set[tuple[str, str]]:
     """What people believe to be going on still."""
-    last = {one.code: one for one in messages}
-    return {code for code, one in last.items() if one.label != "resolved"}
+    last = {(one.code, one.where): one for one in messages}
+    return {key for key, one in last.items() if one.label != "resolved"}
 
 
 def main() -> int:
@@ -166,6 +165,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the stack stops in order
     with tempfile.TemporaryDirectory(prefix="game-day-") as folder, open_mailbox() as mailbox:
         outcomes = _run(told, Path(told.state or folder), mailbox)
+        if told.page:
+            Path(told.page).write_text(render(mailbox.got), encoding="utf-8")
         if told.keep:
             Path(told.keep).write_text(json.dumps([_kept(one) for one in mailbox.got], indent=2), encoding="utf-8")
     Console(width=200).print(table_of(outcomes))
@@ -209,6 +210,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--pace", type=float, default=4.0, help="stretches every pause of the people")
     parser.add_argument("--markdown", default="", help="a file for the table as docs/gameday.md shows it")
     parser.add_argument("--json", default="", help="a file for the figures")
+    parser.add_argument("--page", default="", help="a file for every message as a chat shows it (HTML)")
     parser.add_argument("--keep", default="", help="a file for every message that arrived")
     parser.add_argument("--state", default="", help="a state directory to keep; else a temporary one")
     return parser.parse_args()

@@ -13,6 +13,7 @@ from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 LABEL = re.compile(r"^\[(\w+)\]")
+WHERE = re.compile(r"\(([^()]*)\)(?:, \d+ at once)?$")
 CODE = re.compile(r"^Runbook: \S*#(\w+)$", re.MULTILINE)
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Alerts</title><style>
 body{{font:15px/1.45 system-ui,sans-serif;background:#fff;color:#1d1c1d;margin:0;padding:18px 24px;max-width:860px}}
@@ -46,6 +47,12 @@ class Message:
     def code(self) -> str:
         """What it is about, by its link to the runbook."""
         found = CODE.search(self.body)
+        return found[1] if found else ""
+
+    @property
+    def where(self) -> str:
+        """The vendor or the task, if its title names one."""
+        found = WHERE.search(self.title)
         return found[1] if found else ""
 
 

@@ -16,14 +16,15 @@ class Told:
     """An alert of a drill: seconds from the fault to its first message, and from the mending to its "over" (None: never)."""
 
     code: str
+    where: str
     severity: str
-    title: str
     after: float
     over_after: float | None
     expected: bool
 
-    def __str__(self) -> str:
-        return f"{self.severity} {self.code} after {self.after:.0f} s"
+    @property
+    def name(self) -> str:
+        return f"{self.code} ({self.where})" if self.where else self.code
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +49,21 @@ class Outcome:
     @property
     def verdict(self) -> str:
         complaints = [f"no alert {code}" for code in self.missing]
-        complaints += [f"{one.code} was never resolved" for one in self.told if one.over_after is None]
+        complaints += [f"{one.name} was never resolved" for one in self.told if one.over_after is None]
         return "; ".join([*complaints, *self.broken]) or "clean"
 
     def cells(self) -> tuple[str, ...]:
         """As people read it, in the order of ``HEADS``."""
         return (
             f"{self.name}: {self.fault}, {self.fault_seconds:.0f} s",
-            "\n".join(f"{one}{'' if one.expected else ' (besides)'}" for one in self.told) or "nothing",
+            "\n".join(
+                f"{one.severity} {one.name} after {one.after:.0f} s{'' if one.expected else ', besides'}"
+                for one in self.told
+            )
+            or "nothing",
             "\n".join(f"{one.title}: {one.command}" for one in self.advice),
             self.by_hand or "nothing",
-            "\n".join(f"{one.code} {_seconds(one.over_after)}" for one in self.told),
+            "\n".join(f"{one.name} {_seconds(one.over_after)}" for one in self.told),
             f"{self.quiet_seconds:.0f} s",
             self.verdict,
         )

@@ -39,7 +39,7 @@ def test_what_was_told_is_timed_from_the_fault_and_its_end() -> None:
     got = [
         message("[critical] The broker does not answer", 110),
         message("[critical] still: The broker does not answer", 120),
-        message("[warning] Work waits", 130, "queue_full"),
+        message("[warning] A task ended (Commit), 3 at once", 130, "bug"),
         message("[resolved] over: The broker does not answer", 175),
     ]
     first, second = told_of(got, ("broker_away",), began=100, ended=145)
@@ -47,16 +47,16 @@ def test_what_was_told_is_timed_from_the_fault_and_its_end() -> None:
         *("broker_away", "critical", 10, 30),
         True,
     )
-    assert (second.code, second.over_after, second.expected) == ("queue_full", None, False)
+    assert (second.name, second.over_after, second.expected) == ("bug (Commit)", None, False)
 
 
 def test_a_drill_passes_only_if_all_of_it_went_well() -> None:
-    told = Told("broker_away", "critical", "[critical] …", 10.0, 30.0, expected=True)
-    lasting = Told("bug", "warning", "[warning] …", 10.0, None, expected=False)
+    told = Told("broker_away", "", "critical", 10.0, 30.0, expected=True)
+    lasting = Told("bug", "Commit", "warning", 10.0, None, expected=False)
     good = outcome([told])
     bad = [outcome([told, lasting]), outcome([], missing=("broker_away",)), outcome([told], broken=("a stray",))]
     assert (good.passed, good.verdict) == (True, "clean")
-    assert [one.verdict for one in bad] == ["bug was never resolved", "no alert broker_away", "a stray"]
+    assert [one.verdict for one in bad] == ["bug (Commit) was never resolved", "no alert broker_away", "a stray"]
     assert not any(one.passed for one in bad)
     assert figures_of([good], settings={})["passed"]
     assert not figures_of([good, bad[0]], settings={})["passed"]
