@@ -86,7 +86,7 @@ class GameDay:
     def _by_hand(self, drill: Drill) -> str:
         """What the runbook says about having the work run at once."""
         lines = [f"watertight failures replay --code {code}" for code in drill.replayed]
-        return "\n".join(f"{line}: {' '.join(self.stage.command(line).split())}" for line in lines)
+        return "\n".join(f"{line}: {_tail(self.stage.command(line))}" for line in lines)
 
     def _conclude(self, drill: Drill, *, began: float, ended: float, by_hand: str) -> Outcome:
         sessions = self.stage.run.sessions
@@ -135,6 +135,11 @@ class GameDay:
 
     def say(self, words: str) -> None:
         sys.stderr.write(f"game day: {time.monotonic() - self.began:5.0f} s  {words}\n")
+
+
+def _tail(line: str) -> str:
+    """Without the name of the program, which begins what it says to people."""
+    return " ".join(line.removeprefix("watertight").split())
 
 
 def told_of(messages: list[Message], codes: tuple[str, ...], *, began: float, ended: float) -> list[Told]:
