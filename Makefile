@@ -1,6 +1,6 @@
 # Everything a person or CI runs. GNU make 3.81 or newer and a python3 of at least 3.11 are all it needs.
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo up test nightly replay race fuzz badday mutants lint bench lock clean
+.PHONY: help install install-dev demo up test nightly replay race fuzz badday gameday mutants lint bench lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -47,6 +47,9 @@ fuzz: $(DEV)  ## 100,000 damaged records for each vendor (WATERTIGHT_FUZZ=…, W
 
 badday: $(DEV)  ## 20 agents, four vendors that misbehave at random, and a verdict (SECONDS=600, SEED=1, ARGS=...)
 	@$(BIN)/python -m tests.badday.bad_day --seconds '$(or $(ASKED_SECONDS),600)' --seed '$(or $(SEED),1)' $(ARGS)
+
+gameday: $(DEV)  ## seven faults in a whole stack, one after another: who is told what and when, and a verdict (ARGS=...)
+	@$(BIN)/python -m tests.gameday.game_day $(ARGS)
 
 mutants: $(DEV)  ## remove one guard at a time and see a test fail (ARGS='fence' for some of them)
 	@$(BIN)/python tests/mutants.py $(ARGS)

@@ -106,6 +106,12 @@ class DriftNow:
     agent: str
     audit: AuditRecord | None
 
+    @property
+    def repairable(self) -> int:
+        """How many of its findings a repair would look at: two bookings on one another are for people."""
+        findings = [] if self.audit is None or self.audit.state != "drift" else self.audit.findings
+        return sum(1 for one in findings if one.get("confirmed") and one.get("what") != "overlap")
+
 
 def list_drift(session: Session) -> list[DriftNow]:
     """Every agent: drift first, then what could not be read."""

@@ -13,7 +13,10 @@ from models.agents import Agent, Calendar
 from models.failures import Alert, Incident
 
 NEW_AT_ONCE = 5_000
-NAMING = ("task", "reference", "job", "suspect", "queue", "form", "appointment", "agent", "call", "process")
+NAMING = (
+    *("task", "reference", "job", "suspect", "queue", "messages", "oldest_seconds", "form", "appointment", "agent"),
+    *("call", "process"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +40,15 @@ class AlertRecord:
 
     @property
     def about(self) -> str:
-        """In a few words, for people."""
+        """In a few words, for people; nothing where its code says it all."""
         if self.agent is not None:
             return f"calendar {self.calendar_id} ({self.agent}, {self.provider} {self.role})"
-        named = ", ".join(f"{key} {self.detail[key]}" for key in NAMING if key in self.detail)
-        return named or self.cause
+        return ", ".join(f"{key.replace('_', ' ')} {self.detail[key]}" for key in NAMING if key in self.detail)
 
 
 @dataclass(frozen=True, slots=True)
 class IncidentRecord:
-    """An incident that has not been resolved, with its alerts counted."""
+    """An incident that has not been resolved. ``open_alerts`` counts the alerts of one calendar once."""
 
     id: int
     key: str
@@ -84,7 +86,8 @@ def find_alert(session: Session, alert_id: int) -> AlertRecord | None:
 
 def list_incidents(session: Session) -> list[IncidentRecord]:
     """Those that have not been resolved, oldest first."""
-    counted = func.count(Alert.id).filter(Alert.resolved_at.is_(None))
+    matter = func.coalesce(Alert.calendar_id, -Alert.id)  # a calendar that several jobs miss is one
+    counted = func.count(matter.distinct()).filter(Alert.resolved_at.is_(None))
     rows = session.execute(
         select(Incident, counted, func.max(Alert.opened_at), func.max(Alert.resolved_at))
         .outerjoin(Alert, Alert.incident_id == Incident.id)

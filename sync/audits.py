@@ -199,6 +199,10 @@ def _identity(finding: Mapping[str, Any]) -> tuple[object, ...]:
 def _store(session: Session, row: Audit) -> Audited:
     session.add(row)
     session.flush()
+    return _audited(session, row)
+
+
+def _audited(session: Session, row: Audit) -> Audited:
     agent = session.get_one(Agent, row.agent_id).slug
     suspects = len(row.findings) - (row.drift or 0) if row.state != "unreadable" else 0
     return Audited(row.id, agent, row.state, row.drift or 0, suspects, row.requests, row.code)
@@ -215,6 +219,15 @@ def _tell(session: Session, agent_id: int, confirmed: Sequence[Mapping[str, Any]
         slug = session.get_one(Agent, agent_id).slug
         detail = {"agent": slug, "drift": len(confirmed), "kinds": sorted({one["what"] for one in confirmed})}
         open_alert(session, f"{code}:{agent_id}", code=code, detail=detail)
+
+
+def find_audited(session: Session, audit_id: int) -> tuple[Audited | None, bool]:
+    """What this audit found, and whether it is the agent's newest."""
+    row = session.get(Audit, audit_id)
+    if row is None:
+        return None, False
+    newest = find_newest_audit(session, row.agent_id)
+    return _audited(session, row), newest is not None and newest.id == row.id
 
 
 def ask_repair(

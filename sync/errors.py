@@ -35,9 +35,13 @@ LONGEST_PATH = 200  # characters
 
 
 class WatertightError(Exception):
-    """Root of the tree. ``code`` is stable: metrics, API answers, alerts and the runbook use it."""
+    """Root of the tree. ``code`` is stable: metrics, API answers, alerts and the runbook use it.
+
+    ``calendar_id`` is whose trouble it is, where that is another calendar than the one that was worked on.
+    """
 
     code: ClassVar[str] = "watertight_error"
+    calendar_id: int | None = None
 
     def __repr__(self) -> str:
         """As failed runs are shown: the code is what people look up."""

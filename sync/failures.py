@@ -38,16 +38,18 @@ def open_alert(
 def keep_alarms(session: Session, prefix: str, alarms: Iterable[Alarm]) -> None:
     """Open an alert for each alarm, and close those whose cause begins with ``prefix`` and was not found any more."""
     found = {alarm.cause: alarm for alarm in alarms}
-    open_now = set(
-        session.scalars(
-            select(Alert.cause).where(Alert.cause.startswith(prefix, autoescape=True), Alert.resolved_at.is_(None))
-        )
-    )
+    open_now = list_open_causes(session, prefix)
     for cause in sorted(found.keys() - open_now):
         alarm = found[cause]
         open_alert(session, cause, code=alarm.code, detail=alarm.detail, calendar_id=alarm.calendar_id)
     if over := open_now - found.keys():
         resolve_alerts(session, over)
+
+
+def list_open_causes(session: Session, prefix: str) -> set[str]:
+    """The causes that begin with ``prefix`` and have an open alert."""
+    query = select(Alert.cause).where(Alert.cause.startswith(prefix, autoescape=True), Alert.resolved_at.is_(None))
+    return set(session.scalars(query))
 
 
 def resolve_alerts(session: Session, causes: Collection[str]) -> None:

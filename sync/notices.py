@@ -26,7 +26,8 @@ WORDS: dict[What, str] = {
 class Occasion:
     """What a message is about. ``where`` names the vendor or the task, ``affected`` each alert in a few words.
 
-    ``detail`` is that of the newest alert: it fills the commands. ``runbook`` is the address of the document.
+    ``detail`` is that of the newest alert: it fills the commands. ``runbook`` is the address of the document. ``ended_at`` is
+    when it worked again, for a message that says so.
     """
 
     what: What
@@ -39,6 +40,7 @@ class Occasion:
     affected: Sequence[str]
     detail: Mapping[str, Any]
     runbook: str
+    ended_at: datetime | None = None
 
 
 def compose_title(occasion: Occasion) -> str:
@@ -51,21 +53,43 @@ def compose_title(occasion: Occasion) -> str:
 
 def compose_body(occasion: Occasion) -> str:
     """What happened, who is affected, what the system does by itself, what you can do, and where more is written."""
+    parts = _over(occasion) if occasion.what == "resolved" else _lasting(occasion)
+    return "\n\n".join([*parts, f"Runbook: {occasion.runbook}#{occasion.code}"])
+
+
+def _lasting(occasion: Occasion) -> list[str]:
     entry = entry_of(occasion.code)
-    lasted = f"{occasion.opened_at:%Y-%m-%d %H:%M:%S} UTC, {_span(occasion.now - occasion.opened_at)} ago"
-    parts = [f"What happened: {entry.happened}", f"Since: {lasted}"]
-    if occasion.affected:
-        parts.append(f"Where: {_listed(occasion)}")
-    if occasion.what == "resolved":
-        parts.append("It is over; nothing is to be done. Dead letters it left, if any: watertight failures list")
-    else:
-        parts.append(f"Who is affected: {entry.affected}")
-        parts.append(f"What the system does by itself: {entry.by_itself}")
-        parts.append(
-            "\n".join([f"What you can do: {entry.do}", *(f"    {one}" for one in entry.fill(occasion.detail))])
-        )
-    parts.append(f"Runbook: {occasion.runbook}#{occasion.code}")
-    return "\n\n".join(parts)
+    since = f"{_moment(occasion.opened_at)} UTC, {_span(occasion.now - occasion.opened_at)} ago"
+    do = "\n".join([f"What you can do: {entry.do}", *(f"    {one}" for one in entry.fill(occasion.detail))])
+    return [
+        f"What happened: {entry.happened}",
+        f"Since: {since}",
+        *_where(occasion),
+        f"Who is affected: {entry.affected}",
+        f"What the system does by itself: {entry.by_itself}",
+        do,
+    ]
+
+
+def _over(occasion: Occasion) -> list[str]:
+    """Whoever was woken reads first that they may go back to sleep."""
+    ended = occasion.ended_at or occasion.now
+    length = _span(ended - occasion.opened_at)
+    lasted = f"It lasted {length}, from {_moment(occasion.opened_at)} to {_moment(ended)} UTC."
+    return [
+        f"It is over, and nothing is to be done. {lasted}",
+        f"What had happened: {entry_of(occasion.code).happened}",
+        *_where(occasion),
+        "What gave up meanwhile, if anything: watertight failures list",
+    ]
+
+
+def _where(occasion: Occasion) -> list[str]:
+    return [f"Where: {_listed(occasion)}"] if occasion.affected else []
+
+
+def _moment(instant: datetime) -> str:
+    return f"{instant:%Y-%m-%d %H:%M:%S}"
 
 
 def _listed(occasion: Occasion) -> str:

@@ -80,7 +80,7 @@ OWN_ENTRIES = (
         "A job has not run for three periods",
         "No worker has ended a run of this job for three periods, though it is not paused.",
         "Everybody whose changes this job would notice, or whose work it would pick up.",
-        "Beat starts it every period; nothing is lost, it is only late.",
+        "Nothing is lost, it is only late: as soon as it runs again it takes up where it left off.",
         "See whether beat and the job's worker live, and whether its queue is read.",
         ("watertight schedule list", "watertight alerts list"),
     ),

@@ -15,7 +15,9 @@ from models.session import database_now
 from sync.catalogue import entry_of, severity_of
 from sync.entry import Severity
 from sync.incidents import IncidentView, NoticePlan, key_of, plan_notices
-from sync.notices import SHOWN, Occasion, compose_body, compose_title
+from sync.notices import Occasion, compose_body, compose_title
+
+LOOKED_AT = 50  # alerts, of which several may be about one calendar
 
 
 def tell(session: Session, *, runbook: str) -> int:
@@ -88,7 +90,7 @@ def _queue(session: Session, record: IncidentRecord, plan: NoticePlan, *, now: d
 
 
 def _occasion(session: Session, record: IncidentRecord, plan: NoticePlan, *, now: datetime, runbook: str) -> Occasion:
-    alerts = list_incident_alerts(session, record.id, limit=SHOWN)
+    alerts = list_incident_alerts(session, record.id, limit=LOOKED_AT)
     newest = alerts[0] if alerts else None
     return Occasion(
         what=plan.what,
@@ -98,9 +100,10 @@ def _occasion(session: Session, record: IncidentRecord, plan: NoticePlan, *, now
         opened_at=record.opened_at,
         now=now,
         where=record.key.removeprefix(f"{entry_of(record.code).family}:"),
-        affected=[alert.about for alert in alerts],
+        affected=list(dict.fromkeys(alert.about for alert in alerts if alert.about)),
         detail={} if newest is None else newest.detail | {"alert": newest.id, "code": record.code},
         runbook=runbook,
+        ended_at=record.last_closed_at,
     )
 
 

@@ -192,8 +192,8 @@ VENDOR_ENTRIES = (
         "The vendor refuses our credential: revoked, expired, or its password was changed.",
         "All calendars behind it: changes are not noticed; where it opens the master, bookings are refused.",
         "These calendars stand still until a person acts. No time is freed, nothing is deleted.",
-        "Renew the credential at the vendor, set it here, restart the workers, then release or replay.",
-        ("watertight doctor", "watertight calendars release {calendar}", REPLAY),
+        "Renew the credential at the vendor, set it here, restart the workers, then replay: all go on at once.",
+        ("watertight doctor", REPLAY),
         one_by_one=True,
     ),
     Entry(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 import traceback
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import structlog
 from celery import Celery, Task, signals
-from celery.exceptions import SoftTimeLimitExceeded, TaskPredicate
+from celery.exceptions import NotRegistered, SoftTimeLimitExceeded, TaskPredicate
 from kombu.exceptions import OperationalError as Unsent
 from psycopg.errors import LockNotAvailable
 from sqlalchemy import create_engine
@@ -30,6 +31,8 @@ from workers.walls import forbid_engine, reporter
 from workers.wiring import Runtime, build, build_committing
 
 HEARTBEATS = "heartbeats"
+UNPRINTABLE = re.compile(r"[^A-Za-z0-9_.]")
+LONGEST_NAME = 60
 AWAY = ("08", "57P01", "57P02", "57P03")  # connection exceptions; shut down, crashed, not yet started
 
 log = structlog.get_logger(__name__)
@@ -205,6 +208,18 @@ def _keep_failure(
     task, code = getattr(sender, "name", "unknown"), code_of(error)
     attempts = getattr(getattr(sender, "request", None), "retries", 0) + 1
     log.error("task.failed", task=task, task_id=task_id, reference=reference, code=code, error=type(error).__name__)
+    _keep(task, task_id=task_id, reference=reference, error=error, attempts=attempts)
+
+
+@signals.task_unknown.connect
+def _keep_unknown(*, name: str = "", id: str = "", **_: object) -> None:  # noqa: A002 - Celery's name
+    """A message for a task that this worker does not have: of another version, or put there by hand. It is thrown away (P11)."""
+    task = f"unknown: {UNPRINTABLE.sub('?', name)[:LONGEST_NAME]}"
+    log.error("task.unknown", task=task, task_id=id)
+    _keep(task, task_id=id, reference="", error=NotRegistered(), attempts=1)
+
+
+def _keep(task: str, *, task_id: str, reference: str, error: BaseException, attempts: int) -> None:
     try:
         engine = create_engine(settings().database(), poolclass=NullPool)
         with transaction(make_sessions(engine)) as session:

@@ -11,6 +11,7 @@ import structlog
 from models.audits import Audit
 from models.drift import list_due_agents
 from models.session import transaction
+from sync.actions import Actor, record_action
 from sync.audits import Audited, Auditor, ask_repair
 from sync.errors import MassChange
 from workers.nudge import nudge
@@ -79,6 +80,15 @@ def repair(connected: Runtime, found: Audited, *, by: str, at_most: int | None =
         return Repaired(braked=str(error))
     nudge((f"proposal:{proposal}" for proposal in asked), about=f"{found.agent} via audit")
     return Repaired(len(asked))
+
+
+def repair_by_hand(connected: Runtime, found: Audited, *, actor: Actor, at_most: int | None = None) -> Repaired:
+    """The same at the wish of a person, kept with who it was."""
+    repaired = repair(connected, found, by=str(actor), at_most=at_most)
+    with transaction(connected.sessions) as session:
+        after = {"audit": found.id, "repairs": repaired.asked, "braked": repaired.braked is not None}
+        record_action(session, actor, "audit.repair", about=found.agent, after=after)
+    return repaired
 
 
 def _sentence(found: list[Audited], *, left: int) -> str:

@@ -13,13 +13,15 @@ from sqlalchemy.orm import Session
 from models.endings import OldPicture, find_oldest_due, list_old_pictures
 from models.listings import list_broken
 from models.queries import list_due
+from models.session import database_now
 from sync.alarms import Alarm
 from sync.catalogue import entry_of
+from sync.failures import list_open_causes
 from workers.app import app
 from workers.dead_letters import COMMIT
 from workers.queues import lengths
 from workers.settings import Settings
-from workers.silence import silent_jobs
+from workers.silence import SILENT, patience_with, silent_jobs
 
 SOON = 900.0  # what becomes critical within these seconds needs no second alert about what follows from it
 DUE_LOOKED_AT = 50
@@ -40,7 +42,10 @@ class Broker:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a check may know beside the database. ``since`` is when this watch began; ``broker`` is None where there is none."""
+    """What a check may know beside the database. ``broker`` is None where there is none.
+
+    Since ``since`` this watch has looked without a break, and database and broker have answered it.
+    """
 
     settings: Settings
     since: datetime
@@ -109,8 +114,14 @@ def away_broker(session: Session, look: Look) -> list[Alarm]:  # noqa: ARG001 - 
 
 
 def silences(session: Session, look: Look) -> list[Alarm]:
-    """Jobs that have not run for three periods, and pauses that somebody may have forgotten."""
-    return silent_jobs(session, look.settings, watching_since=look.since)
+    """Jobs that have not run for three periods, and pauses that somebody may have forgotten.
+
+    Without database and broker no job can run, and people are told of these: so nobody is newly called silent before all have
+    had the time for three periods. What has been told stays until the job runs.
+    """
+    found = silent_jobs(session, look.settings, watching_since=look.since)
+    told, had = list_open_causes(session, "silent:"), database_now(session) - look.since
+    return [one for one in found if one.code != SILENT or one.cause in told or had > patience_with(one.detail["every"])]
 
 
 CHECKS = (

@@ -80,7 +80,7 @@ def explained(alert: AlertRecord, *, runbook: str) -> dict[str, Any]:
         "title": entry.title,
         "severity": alert.severity,
         "code": alert.code,
-        "about": alert.about,
+        "about": alert.about or alert.cause,
         "times": alert.times,
         "opened_at": alert.opened_at,
         "last_seen": alert.last_seen,

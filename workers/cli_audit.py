@@ -11,9 +11,8 @@ from sqlalchemy import select
 from models.agents import Agent
 from models.audits import Audit
 from models.session import transaction
-from sync.actions import Actor, record_action
 from sync.errors import NotFound
-from workers.audits import Repaired, auditor, repair
+from workers.audits import Repaired, auditor, repair_by_hand
 from workers.listing import AsJson, show
 from workers.terminal import operator, runtime
 
@@ -51,8 +50,7 @@ def audit(
         found = looking.audit(agent_id)
         repaired = Repaired()
         if repairing and found.drift:
-            repaired = repair(connected, found, by=str(actor), at_most=at_most)
-            _record(actor, agent=found.agent, audit_id=found.id, repaired=repaired)
+            repaired = repair_by_hand(connected, found, actor=actor, at_most=at_most)
         rows.append(
             {
                 "agent": found.agent,
@@ -84,9 +82,3 @@ def _what(audit_id: int) -> list[str]:
     with transaction(runtime().sessions) as session:
         findings = session.get_one(Audit, audit_id).findings
     return [f"{one['what']} on calendar {one['calendar']} at {one['start'][:16]}Z" for one in findings]
-
-
-def _record(actor: Actor, *, agent: str, audit_id: int, repaired: Repaired) -> None:
-    with transaction(runtime().sessions) as session:
-        after = {"audit": audit_id, "repairs": repaired.asked, "braked": repaired.braked is not None}
-        record_action(session, actor, "audit.repair", about=agent, after=after)

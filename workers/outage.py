@@ -1,4 +1,7 @@
-"""A database that is away cannot keep an alert: so people are told directly, once, and once more when it is back."""
+"""A database that is away cannot keep an alert: so people are told directly, once, and once more when it is back.
+
+Of several processes that notice it one tells, as far as the broker lives to say which (``Voice``).
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from sync.incidents import What
 from sync.notices import Occasion, compose_body, compose_title
 from workers.places import Place
 from workers.settings import Settings
+from workers.voice import Voice
 
 AWAY_SECONDS = 30.0
 AGAIN_SECONDS = 30.0  # between tries to tell, while nobody accepts it
@@ -20,11 +24,16 @@ CODE = "database_away"
 log = structlog.get_logger(__name__)
 
 
+def voice_for(settings: Settings) -> Voice:
+    return Voice(settings.counters(), CODE)
+
+
 @dataclass(slots=True)
 class Outage:
     """What one process knows of it. ``at`` is of a clock that only goes forward, in seconds."""
 
     settings: Settings
+    voice: Voice
     _since: float | None = None
     _told: bool = False
     _tried: float | None = None
@@ -38,15 +47,20 @@ class Outage:
         if self._told and self._may_try(at):
             self._tried = at
             self._told = not self._tell("resolved")
+            if not self._told:
+                self.voice.release()
         if not self._told:
             self._since = self._tried = None
 
     def _is_away(self, at: float) -> None:
         if self._since is None:
             self._since, self._began = at, datetime.now(UTC)
-        if not self._told and at - self._since >= AWAY_SECONDS and self._may_try(at):
+        if at - self._since < AWAY_SECONDS or not self._may_try(at):
+            return
+        speaks = self.voice.claim()  # again while it lasts, or another would take over
+        if not self._told:
             self._tried = at
-            self._told = self._tell("opened")
+            self._told = speaks and self._tell("opened")
             self._tried = None if self._told else at
 
     def _may_try(self, at: float) -> bool:

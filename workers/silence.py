@@ -18,6 +18,7 @@ from sync.alarms import Alarm
 from workers.periods import default_periods
 from workers.settings import Settings
 
+SILENT = "job_silent"
 SILENT_PERIODS = 3
 SHORTEST_SILENCE = timedelta(seconds=30)  # a job of every second may well be busy for a moment
 LONGEST_PAUSE = timedelta(days=1)
@@ -30,7 +31,7 @@ Found = Row[BeatJob, datetime | None]
 def silent_jobs(session: Session, settings: Settings, *, watching_since: datetime | None = None) -> list[Alarm]:
     """Every job that is silent, and every pause that somebody may have forgotten.
 
-    With ``watching_since`` (when the watch began) also every job of the settings that is not in the table, since no beat has
+    With ``watching_since`` (since when somebody watches) also every job of the settings that is not in the table, since no beat has
     ever started here.
     """
     now = database_now(session)
@@ -43,7 +44,7 @@ def silent_jobs(session: Session, settings: Settings, *, watching_since: datetim
     return found + [
         _silent(name, seconds=now - watching_since, every=every, suspect="beat")
         for name, every in sorted(missing.items())
-        if now - watching_since > _patience(every)
+        if now - watching_since > patience_with(every)
     ]
 
 
@@ -63,7 +64,7 @@ def _judge(row: Found, *, now: datetime) -> Alarm | None:
         detail = {"job": job.name, "seconds": round(paused.total_seconds())}
         return Alarm(f"paused:{job.name}", "job_paused_long", detail=detail) if paused > LONGEST_PAUSE else None
     silence = now - _last_well(job, unheard)
-    if silence <= _patience(job.every_seconds):
+    if silence <= patience_with(job.every_seconds):
         return None
     suspect: Suspect = "beat" if now - job.next_slot > BEAT_IS_LATE else "workers"
     return _silent(job.name, seconds=silence, every=job.every_seconds, suspect=suspect)
@@ -80,11 +81,12 @@ def _last_well(job: BeatJob, unheard: datetime | None) -> datetime:
     return max(job.ran_at, slot - timedelta(seconds=job.every_seconds))
 
 
-def _patience(every: float) -> timedelta:
+def patience_with(every: float) -> timedelta:
+    """For how long a job with this period (seconds) may be silent."""
     return max(SILENT_PERIODS * timedelta(seconds=every), SHORTEST_SILENCE)
 
 
 def _silent(name: str, *, seconds: timedelta, every: float, suspect: Suspect) -> Alarm:
     """``suspect``: beat has not fired what is due, or it has and no worker has run it."""
     detail = {"job": name, "seconds": round(seconds.total_seconds()), "every": every, "suspect": suspect}
-    return Alarm(f"silent:{name}", "job_silent", detail=detail)
+    return Alarm(f"silent:{name}", SILENT, detail=detail)

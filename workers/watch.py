@@ -23,7 +23,7 @@ from sync.telling import tell
 from workers.alerts import deliver_due
 from workers.app import is_database_away, runtime
 from workers.checks import CHECKS, Check, Look, look_at_broker
-from workers.outage import Outage
+from workers.outage import Outage, voice_for
 from workers.over import close_over
 from workers.places import Place
 from workers.settings import Settings
@@ -76,6 +76,7 @@ class Watch:
             self._hear(away=False)
         except SQLAlchemyError as error:
             self._let_go()
+            self._since = datetime.now(UTC)
             log.warning("watch.database", error=type(error).__name__)
             self._hear(away=is_database_away(error))
 
@@ -118,7 +119,10 @@ class Watch:
             self._leading = None
 
     def _check_all(self) -> None:
-        look = Look(self._settings, self._since, look_at_broker(self._settings))
+        broker = look_at_broker(self._settings)
+        if broker is not None and broker.waiting is None:
+            self._since = datetime.now(UTC)
+        look = Look(self._settings, self._since, broker)
         for check in self._checks:
             self._check(check, look)
         with transaction(self._sessions) as session:
@@ -164,7 +168,7 @@ def start_watch(*, speaks: bool = False) -> Watch | None:
     connected = runtime()
     if connected.settings.watch_seconds == 0:
         return None
-    outage = Outage(connected.settings) if speaks else None
+    outage = Outage(connected.settings, voice_for(connected.settings)) if speaks else None
     watch = Watch(connected.sessions, connected.settings, outage=outage)
     watch.start()
     return watch

@@ -20,6 +20,7 @@ from sync.commit.links import find_link, link_event, remember
 from sync.commit.master import INVISIBLE_ATTEMPTS
 from sync.commit.notice import find_made, notice
 from sync.commit.outcome import Outcome, Written
+from sync.commit.trouble import blamed_on
 from sync.domain import CANCELLED_PREFIX, REFUSED_PREFIX, EventDraft, RemoteEvent, RemoteId, Removal
 from sync.errors import Contention, KeySpent, NotFound, StaleVersion
 from sync.failures import resolve_alert
@@ -55,10 +56,11 @@ class CopyRun:
     def _check(self) -> None:
         """The live read of the master in this attempt (P3)."""
         order = self._order
-        if order.carried is None:
-            self._master.read_window(order.interval)
-            return
-        event = self._master.find_event(order.carried)
+        with blamed_on(order.master):
+            if order.carried is None:
+                self._master.read_window(order.interval)
+                return
+            event = self._master.find_event(order.carried)
         carries = event is not None and event.blocks
         if not order.confirmed and not carries:
             return

@@ -17,6 +17,7 @@ from sync.commit.notice import notice
 from sync.commit.order import wanted_of
 from sync.commit.outcome import Accepted, Outcome, Skipped
 from sync.commit.settle import accept, cancel_appointment, refuse_unclaimed
+from sync.commit.trouble import blamed_on
 from sync.domain import Interval, Kind, Reason, RemoteEvent, Removal, WriteKey
 from sync.failures import open_alert, resolve_alert
 from sync.ports import CalendarReader, Calendars
@@ -62,7 +63,8 @@ def remove_stray(sessions: Sessions, calendars: Calendars, order: Stray) -> Outc
     if event is not None and event.key is not None and not _is_made_by_us(reader, event, event.key):
         return _disown(sessions, order)
     if event is not None:
-        calendars.reader(order.master).read_window(event.interval)
+        with blamed_on(order.master):
+            calendars.reader(order.master).read_window(event.interval)
         calendars.writer(order.calendar).delete(event.remote_id, version=event.version)
     with transaction(sessions) as session:
         order.parties.lock(session, order.proposal_id)

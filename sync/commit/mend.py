@@ -23,6 +23,7 @@ from sync.commit.links import appointment_of, find_link, find_link_of, link_even
 from sync.commit.outbox import ANSWERED, queue_answer, queue_copies
 from sync.commit.outcome import Accepted, Outcome, Refused, Skipped
 from sync.commit.settle import decide
+from sync.commit.trouble import blamed_on
 from sync.domain import CalendarRef, Kind, Reason, RemoteEvent, RemoteId, Removal
 from sync.ports import Calendars
 
@@ -40,7 +41,8 @@ def mend(sessions: Sessions, calendars: Calendars, order: Mend) -> Outcome:
         if (event.version if event is not None else None) != order.version:
             return _overtaken(sessions, order, event)
         if event is not None and _is_nobodys(sessions, order, event):
-            calendars.reader(order.master).read_window(event.interval)  # no write without it (P3)
+            with blamed_on(order.master):
+                calendars.reader(order.master).read_window(event.interval)  # no write without it (P3)
             calendars.writer(order.calendar).delete(event.remote_id, version=event.version)
             cross(Boundary.MEND_WROTE)
             return _conclude(sessions, order, lambda session, proposal: _removed(session, proposal, order))

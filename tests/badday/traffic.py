@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from sqlalchemy.exc import OperationalError
@@ -23,7 +23,7 @@ Act = Callable[[], None]
 
 
 class Traffic:
-    """Each act in a thread of its own. While ``is_full``, all wait: nobody adds to a queue that does not move."""
+    """Each act but those ``without`` in a thread of its own. While ``is_full``, all wait: nobody adds to a queue that does not move."""
 
     def __init__(
         self,
@@ -34,6 +34,7 @@ class Traffic:
         seed: int,
         pace: float,
         is_full: Callable[[], bool],
+        without: Collection[str] = (),
     ) -> None:
         self._is_full = is_full
         self._stopped = threading.Event()
@@ -42,6 +43,7 @@ class Traffic:
         self._threads = [
             threading.Thread(target=self._repeat, args=(act, PAUSES[name] * pace, _rand(seed, f"{name} pause")))
             for name, act in acts.items()
+            if name not in without
         ]
         for thread in self._threads:
             thread.daemon = True

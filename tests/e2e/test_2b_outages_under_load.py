@@ -124,6 +124,22 @@ def test_a_message_that_kills_its_process_runs_once_and_is_reported_once(stack: 
         keep_figures("poison message", runs=extra.runs()["die poison"], dead_letters=1, alerts=1, worker_lives=True)
 
 
+def test_a_message_for_a_task_that_nobody_has_is_told_and_stops_nobody(stack: Stack, tmp_path: Path) -> None:
+    """Of another version, or put there by hand: thrown away, and not in silence."""
+    with extra_worker(stack, tmp_path) as extra:
+        extra.send("tests.unheard_of", "somebody@prospect.example")
+        wait_for(lambda: [one for one in stack.dead_letters() if "unheard_of" in one["task"]], "dead letter")
+        extra.send("tests.sleep", "after it", 0)
+        wait_for(lambda: extra.runs()["end after it"] or not extra.lives, "run of the next message")
+        assert extra.lives, last_words(extra)
+        [letter] = [one for one in stack.dead_letters() if "unheard_of" in one["task"]]
+        assert (letter["task"], letter["code"], letter["excerpt"], letter["reference"]) == (
+            *("unknown: tests.unheard_of", "bug", "NotRegistered"),
+            "",
+        )
+        assert "prospect.example" not in str(stack.alerts())
+
+
 def test_a_worker_outlives_a_broker_that_goes_while_a_task_is_in_flight(stack: Stack, tmp_path: Path) -> None:
     """celery 5.7.0 does not: its worker ends with "Unrecoverable error: AttributeError" (docs/adr/0003).
 

@@ -16,6 +16,7 @@ from models.feeds import Sighting
 from models.session import transaction
 from models.weeks import find_week
 from sync.actions import Actor, record_action
+from sync.audits import Auditor
 from sync.domain import Interval, Job
 from sync.errors import CredentialRevoked, MassChange, ProviderUnavailable
 from sync.failures import open_alert, record_dead_letter
@@ -316,6 +317,55 @@ def test_drift_shows_the_newest_comparison_of_each_agent(viewer: Viewer, world: 
     ) == (True, True, True)
     assert ("clean" in shown, "Secret" in shown) == (False, False)
     assert "1 of 2 agents differ" in words(viewer.get("").text)
+
+
+def audited(world: World, *hours: float) -> int:
+    """The mirror has lost what was booked at these hours, no list of changes told so, and an audit has found it."""
+    for hour in hours:
+        world.book(at(hour), SECRET)
+    world.quiesce()
+    mirror = world.mirror
+    for name, row in list(mirror.rows.items()):
+        mirror.remove(row.state.remote_id)
+        mirror.rows[name].seq = 1  # before every cursor that was handed out
+    looking = Auditor(world.app, world.calendars, reach=timedelta(days=30), confirm=timedelta(0))
+    return looking.audit(1).id
+
+
+def test_an_operator_has_drift_repaired_and_it_is_kept_who_it_was(operator: Viewer, world: World) -> None:
+    number = audited(world, 9)
+    assert "Repair 1" in words(operator.get("/drift").text)
+    for _ in range(2):
+        fields = {"token": fields_of(operator.get("/schedule").text, "/schedule/Prune/pause")["token"], "at_most": ""}
+        answer = operator.post(f"/drift/{number}/repair", data=fields)
+        assert (answer.status_code, answer.headers["Location"].partition("?")[0]) == (303, "/console/drift")
+    repairs = world.sql("SELECT about, after ->> 'repairs' FROM actions WHERE what = 'audit.repair' ORDER BY id")
+    assert repairs == [("dana", "1"), ("dana", "0")]  # twice is once
+    assert f"1 repairs asked for by {operator.name} (console)" in words(operator.get("/drift").text)
+    world.quiesce()
+    assert [event.interval for event in world.mirror.events()] == [at(9)]
+
+
+def test_the_brake_holds_until_somebody_says_how_many(operator: Viewer, world: World) -> None:
+    number = audited(world, *range(9, 16))
+    braked = operator.press("/drift", f"/drift/{number}/repair", at_most="")
+    assert (braked.status_code, "7 differences at 7 appointments" in words(braked.text)) == (409, True)
+    assert world.sql("SELECT repairs FROM audits WHERE id = :id", id=number) == [(0,)]
+    assert operator.press("/drift", f"/drift/{number}/repair", at_most="many").status_code == 422
+    assert operator.press("/drift", f"/drift/{number}/repair", at_most="2").status_code == 303
+    assert world.sql("SELECT repairs FROM audits WHERE id = :id", id=number) == [(2,)]
+
+
+def test_viewers_and_pages_of_yesterday_repair_nothing(operator: Viewer, viewer: Viewer, world: World) -> None:
+    number = audited(world, 9)
+    assert "/repair" not in viewer.get("/drift").text
+    fields = fields_of(operator.get("/drift").text, f"/drift/{number}/repair")
+    assert viewer.post(f"/drift/{number}/repair", data=fields).status_code == 403
+    assert operator.post(f"/drift/{number}/repair", data=fields | {"token": "forged"}).status_code == 403
+    assert audited(world) > number
+    assert operator.post(f"/drift/{number}/repair", data=fields).status_code == 422
+    assert operator.post("/drift/9999/repair", data=fields).status_code == 404
+    assert world.sql("SELECT count(*) FROM actions WHERE what = 'audit.repair'") == [(0,)]
 
 
 def test_actions_tell_who_did_what_page_by_page(viewer: Viewer, world: World) -> None:

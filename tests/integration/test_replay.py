@@ -117,6 +117,21 @@ def test_what_fails_again_is_a_new_dead_letter_and_a_new_alert(world: World, sen
     assert world.alerts() == [("credential_revoked", "critical")]
 
 
+def test_a_copy_that_cannot_look_at_the_master_blames_the_master(world: World, sent: list[Any]) -> None:
+    """Else people would renew the credential of a vendor that is well."""
+    world.ask(at(10))
+    world.master.fail("find_event", CredentialRevoked("the master says no"))
+    run(world)
+    assert world.sql("SELECT calendar_id, (detail ->> 'calendar')::int FROM alerts WHERE resolved_at IS NULL") == [
+        (world.ids["dana-master"], world.ids["dana-master"])
+    ]
+    [letter] = letters(world)
+    assert letter.calendar_id == world.ids["dana-mirror"]
+    world.engine.hurry(letter.reference)
+    world.engine.commit(letter.reference)
+    assert (world.alerts(), sent) == ([], [])
+
+
 def test_the_alert_of_many_closes_with_the_last_of_them(world: World, sent: list[Any]) -> None:
     for hour in (10, 12):
         world.ask(at(hour))

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,14 @@ from sync.quarantine import keep_submission, quarantine
 from tests.integration.receiver import Receiver, receiving
 from tests.integration.served import migrated, serve
 from tests.integration.world import World, at, drag
-from workers.checks import Broker, Check, Look, away_broker, full_queues, look_at_broker
+from workers.checks import Broker, Check, Look, away_broker, full_queues, look_at_broker, silences
 from workers.dead_letters import keep_failed_task
 from workers.embedded import EmbeddedPostgres, EmbeddedValkey
 from workers.outage import Outage
 from workers.places import Place
+from workers.scheduler import install_defaults
 from workers.settings import Settings
+from workers.voice import LINGER_SECONDS, Voice
 from workers.watch import Watch, forks
 
 ROOT = Path(__file__).parents[2]
@@ -52,6 +54,7 @@ class People:
     def hear(self) -> list[str]:
         """Look and deliver once; the titles that arrived."""
         before = len(self.receiver.got)
+        self.watch._since = datetime.now(UTC)  # no job has had its time yet, however slow the machine is
         self.watch.look()
         self.watch.deliver()
         return self.receiver.titles[before:]
@@ -141,6 +144,7 @@ def test_500_calendars_that_fail_at_once_are_two_messages(people: People) -> Non
     people.pass_time(31)
     assert people.hear() == ["[resolved] over: A vendor cannot be reached or answers nonsense (memory), 500 at once"]
     assert people.hear() == []
+    assert people.receiver.got[-1]["message"].startswith("It is over, and nothing is to be done. It lasted ")
     assert people.notices() == [("opened", "sent", 1), ("resolved", "sent", 1)]
     assert people.world.sql("SELECT most, resolved_at IS NULL FROM incidents") == [(500, False)]
 
@@ -243,6 +247,39 @@ def test_a_picture_that_is_too_old_alerts_until_it_is_read_again(people: People)
     assert world.sql("SELECT DISTINCT times FROM alerts") == [(1,)]
     world.detect_all()
     assert open_alerts(people) == []
+
+
+def test_a_job_is_not_blamed_for_a_broker_or_a_database_that_was_away(people: People) -> None:
+    """No job can run then. What has been told before stays told until the job runs."""
+    world, now = people.world, datetime.now(UTC)
+    install_defaults(world.app, people.settings)
+    world.sql("UPDATE beat_jobs SET ran_at = now() - interval '1 hour', next_slot = now() - interval '50 minutes'")
+
+    def silent(since: datetime) -> list[str]:
+        with transaction(world.app) as session:
+            found = silences(session, Look(people.settings, since, Broker({})))
+        return [one.detail["job"] for one in found]
+
+    assert silent(now) == []
+    assert silent(now - timedelta(seconds=40)) == ["ReleaseHolds", "ResumeCommits"]
+    assert len(silent(now - timedelta(hours=4))) > 5
+    with transaction(world.app) as session:
+        open_alert(session, "silent:UpdateSync", code="job_silent", detail={"job": "UpdateSync"})
+    assert silent(now) == ["UpdateSync"]
+
+
+def test_a_watch_gives_the_jobs_their_time_again_when_broker_or_database_were_away(people: People) -> None:
+    gone = People(people.world, people.receiver, broker_url=SecretStr("redis://127.0.0.1:1/0"))
+    began = gone.watch._since
+    gone.watch.look()
+    assert gone.watch._since > began
+    gone.watch._let_go()
+    engine = make_engine("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+    away = Watch(make_sessions(engine), people.settings)
+    began = away._since
+    away.look()
+    engine.dispose()
+    assert away._since > began
 
 
 def test_a_calendar_that_was_never_read_alerts_too(people: People) -> None:
@@ -444,10 +481,17 @@ def test_what_could_not_be_read_is_over_a_day_after_it_was_last_seen(people: Peo
 # A database that is away
 
 
+ALONE = Voice(None, "database_away")
+
+
+def outage_of(receiver: Receiver, voice: Voice = ALONE) -> Outage:
+    return Outage(Settings(_env_file=None, alert_urls=SecretStr(receiver.url)), voice)
+
+
 def test_a_database_that_is_away_is_told_directly_once_and_once_when_it_is_back(receiver: Receiver) -> None:
     receiver.refusing = False
     receiver.got.clear()
-    outage = Outage(Settings(_env_file=None, alert_urls=SecretStr(receiver.url)))
+    outage = outage_of(receiver)
     for second in (0, 2, 29):
         outage.hear(away=True, at=second)
     assert receiver.titles == []
@@ -466,9 +510,42 @@ def test_a_database_that_is_away_is_told_directly_once_and_once_when_it_is_back(
     ]
 
 
+def test_of_several_that_miss_the_database_one_tells_and_another_when_it_falls_silent(
+    receiver: Receiver, valkey: EmbeddedValkey
+) -> None:
+    receiver.refusing = False
+    receiver.got.clear()
+    first, second = (outage_of(receiver, Voice(valkey.url(), "database_away")) for _ in range(2))
+    for moment in range(0, 70, 2):
+        first.hear(away=True, at=moment)
+        second.hear(away=True, at=moment)
+    assert receiver.titles == ["[critical] The database does not answer"]
+    first.hear(away=False, at=70)
+    second.hear(away=True, at=100)  # a moment later, by the clock of the broker
+    second.hear(away=False, at=102)
+    assert receiver.titles[1:] == ["[resolved] over: The database does not answer"]
+    with redis.Redis.from_url(valkey.url(), decode_responses=True) as client:
+        assert client.keys() == ["watertight:voice:database_away"]
+        assert 0 < int(client.ttl("watertight:voice:database_away")) <= LINGER_SECONDS
+        client.flushall()  # as when the one who spoke has been dead for a while
+    for moment in (200, 231):
+        second.hear(away=True, at=moment)
+    assert receiver.titles[2:] == ["[critical] The database does not answer"]
+
+
+def test_without_the_broker_too_everybody_tells_rather_than_nobody(receiver: Receiver) -> None:
+    receiver.refusing = False
+    receiver.got.clear()
+    outage = outage_of(receiver, Voice("redis://127.0.0.1:1/0", "database_away"))
+    for moment in (0, 31, 33):
+        outage.hear(away=True, at=moment)
+    outage.hear(away=False, at=70)
+    assert len(receiver.titles) == 2
+
+
 def test_a_short_restart_of_the_database_is_nobody_s_affair(receiver: Receiver) -> None:
     receiver.got.clear()
-    outage = Outage(Settings(_env_file=None, alert_urls=SecretStr(receiver.url)))
+    outage = outage_of(receiver)
     for second, away in ((0, True), (20, True), (22, False), (24, True), (50, True), (52, False)):
         outage.hear(away=away, at=second)
     assert receiver.titles == []
@@ -482,10 +559,10 @@ def test_a_watch_hears_that_the_database_is_away_and_back(people: People) -> Non
             heard.append(away)
 
     engine = make_engine("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
-    watch = Watch(make_sessions(engine), people.settings, outage=Ear(people.settings))
+    watch = Watch(make_sessions(engine), people.settings, outage=Ear(people.settings, ALONE))
     watch.look()
     engine.dispose()
-    people.watch._outage = Ear(people.settings)
+    people.watch._outage = Ear(people.settings, ALONE)
     people.watch.look()
     assert heard == [True, False]
 

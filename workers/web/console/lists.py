@@ -1,4 +1,4 @@
-"""Pages that are one list each: open alerts, drift, and who did what."""
+"""Pages that are one list each: open alerts, and who did what."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from models.console_lists import list_actions, list_alert_groups, list_drift, list_open_alerts
+from models.console_lists import list_actions, list_alert_groups, list_open_alerts
 from models.session import database_now, transaction
 from workers.app import runtime
 from workers.web.console.door import HOME, SEEING
@@ -25,14 +25,6 @@ def alerts(request: Request, code: Annotated[str, Query(max_length=100, pattern=
         now = database_now(session)
         groups, found = list_alert_groups(session), list_open_alerts(session, code=code or None)
     return page(request, "alerts.html", now=now, section="alerts", groups=groups, found=found, code=code)
-
-
-@router.get("/drift")
-def drift(request: Request) -> Response:
-    """What the newest comparison of ledger and calendars found, agent by agent."""
-    with transaction(runtime().sessions) as session:
-        now, found = database_now(session), list_drift(session)
-    return page(request, "drift.html", now=now, section="drift", found=found)
 
 
 @router.get("/actions")

@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 from fastapi import APIRouter, Request, Response
 
-from workers.web.console import agents, failures, lists, now, schedule, sign_in, stories
+from workers.web.console import agents, drift, failures, lists, now, schedule, sign_in, stories
 from workers.web.console.door import HOME, SEEING, message
 
 elsewhere = APIRouter(include_in_schema=False, route_class=SEEING)
@@ -30,6 +30,8 @@ PARTS = (
     failures.doing,
     schedule.seeing,
     schedule.doing,
+    drift.seeing,
+    drift.doing,
     lists.router,
     elsewhere,
 )

@@ -30,6 +30,8 @@ DONE = {
     "period": "The period is changed.",
     "paused": "The job is paused. Nothing of it runs until somebody resumes it.",
     "resumed": "The job runs again.",
+    "repair": "Repairs are asked for: the commit task puts right what still differs, each after a live look at the master.",
+    "nothing": "Nothing more is to be repaired: it was asked for already, or only people can settle it.",
     "released": "The calendar is released: its jobs go on with their next run.",
 }
 
