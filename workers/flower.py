@@ -10,6 +10,7 @@ from workers.web.loopback import is_loopback
 
 COLUMNS = "name,args,state,result,received,runtime,worker"
 SAVE_MILLISECONDS = 10_000
+MOST_TASKS = 10_000  # that it keeps in memory and saves; its own 100,000 were hundreds of MiB, all written every 10 s
 
 
 def command(settings: Settings, *, port: int) -> tuple[str, ...]:
@@ -22,6 +23,7 @@ def command(settings: Settings, *, port: int) -> tuple[str, ...]:
         "--persistent=True",
         f"--db={database}",
         f"--state_save_interval={SAVE_MILLISECONDS}",
+        f"--max_tasks={MOST_TASKS}",
         f"--tasks_columns={COLUMNS}",
         f"--conf={Path(__file__).with_name('flowerconfig.py')}",
     )
