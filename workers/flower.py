@@ -10,7 +10,9 @@ from workers.web.loopback import is_loopback
 
 COLUMNS = "name,args,state,result,received,runtime,worker"
 SAVE_MILLISECONDS = 10_000
-MOST_TASKS = 10_000  # that it keeps in memory and saves; its own 100,000 were hundreds of MiB, all written every 10 s
+MOST_TASKS = (
+    5_000  # that it keeps in memory and saves; its own 100,000 would be hundreds of MiB, all written every 10 s
+)
 
 
 def command(settings: Settings, *, port: int) -> tuple[str, ...]:
