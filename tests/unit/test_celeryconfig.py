@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from celery.app.defaults import SETTING_KEYS
-from kombu import Connection
 from kombu.exceptions import OperationalError
 
 import celeryconfig
@@ -93,7 +92,7 @@ def test_a_message_is_not_delivered_again_while_it_is_worked_on() -> None:
 def test_whoever_sends_looks_for_a_broker_that_is_away_for_a_second_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
     monkeypatch.setattr("kombu.utils.functional.sleep", slept.append)
-    nowhere = Connection("redis://127.0.0.1:1/0", transport_options=celeryconfig.broker_transport_options)
+    nowhere = app.connection_for_write("redis://127.0.0.1:1/0")
     with nowhere, pytest.raises(OperationalError):
         assert nowhere.default_channel
     assert 0 < sum(slept) <= 1
