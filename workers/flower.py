@@ -9,10 +9,8 @@ from workers.settings import Settings, SettingsError
 from workers.web.loopback import is_loopback
 
 COLUMNS = "name,args,state,result,received,runtime,worker"
-SAVE_MILLISECONDS = 10_000
-MOST_TASKS = (
-    5_000  # that it keeps in memory and saves; its own 100,000 would be hundreds of MiB, all written every 10 s
-)
+SAVE_MILLISECONDS = 60_000  # it also saves when it stops; on busy machines every save takes seconds
+MOST_TASKS = 5_000  # that it keeps in memory and saves: its own 100,000 would be hundreds of MiB
 
 
 def command(settings: Settings, *, port: int) -> tuple[str, ...]:
