@@ -99,8 +99,14 @@ class Shared:
     def empty(self) -> None:
         """As it was migrated. Whoever forgot to end a transaction is ended first."""
         with self.owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(text(FORGOTTEN))
+            if connection.execute(text(FORGOTTEN)).all():
+                self._forget_connections()
             connection.execute(text(EMPTYING))
+
+    def _forget_connections(self) -> None:
+        """Some of those in the pools are no longer connected to anything."""
+        for engine in (self.app, self.commit):
+            engine.dispose()
 
 
 FORGOTTEN = """
@@ -124,6 +130,8 @@ def shared(postgres: EmbeddedPostgres) -> Iterator[Shared]:
     name = _create(postgres, "shared")
     owner = create_engine(_url(postgres, "postgres", database=name))
     app, commit = (make_engine(_url(postgres, f"watertight_{role}", database=name)) for role in ("app", "commit"))
+    for engine in (app, commit):
+        engine.pool._pre_ping = False  # the server does not go away, and each transaction would ask whether it has
     yield Shared(name, owner, app, commit)
     for engine in (owner, app, commit):
         engine.dispose()
