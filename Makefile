@@ -1,6 +1,6 @@
 # Everything a person or CI runs. GNU make 3.81 or newer and a python3 of at least 3.11 are all it needs.
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo up test nightly replay race fuzz badday gameday mutants lint bench lock clean
+.PHONY: help install install-dev demo up test nightly replay race fuzz badday gameday soak mutants lint bench lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,6 +16,9 @@ PIP_TOOLS := pip-tools==7.6.2
 # bash counts its own SECONDS: only what was said to this make (or exported to it) counts here.
 ASKED_SECONDS := $(if $(filter command environment,$(firstword $(origin SECONDS))),$(SECONDS))
 DEMO_OPTIONS := $(if $(ASKED_SECONDS),--seconds '$(ASKED_SECONDS)') $(if $(JSON),--json)
+
+# Tests start hundreds of processes; one that may not keep its bytecode compiles all our modules again.
+unexport PYTHONDONTWRITEBYTECODE
 
 STATE_MACHINE = WATERTIGHT_PROFILE='$(or $(PROFILE),nightly)' WATERTIGHT_SEED='$(or $(SEED),1)'
 
@@ -50,6 +53,9 @@ badday: $(DEV)  ## 20 agents, four vendors that misbehave at random, and a verdi
 
 gameday: $(DEV)  ## seven faults in a whole stack, one after another: who is told what and when, and a verdict (ARGS=...)
 	@$(BIN)/python -m tests.gameday.game_day $(ARGS)
+
+soak: $(DEV)  ## half an hour at 60 % of capacity with faults: memory and queues must stay flat (SECONDS=1800, SEED=1, ARGS=...)
+	@$(BIN)/python -m tests.soak.soak --seconds '$(or $(ASKED_SECONDS),1800)' --seed '$(or $(SEED),1)' $(ARGS)
 
 mutants: $(DEV)  ## remove one guard at a time and see a test fail (ARGS='fence' for some of them)
 	@$(BIN)/python tests/mutants.py $(ARGS)

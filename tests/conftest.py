@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import tempfile
 from collections.abc import Iterator
@@ -13,12 +14,38 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.pool import NullPool
 from xdist.remote import Producer  # type: ignore[import-untyped]
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
 
 from models.migrate import upgrade
 from models.session import Sessions, make_engine, make_sessions
 from workers.embedded import EmbeddedPostgres
 
 _numbers = itertools.count(1)
+
+
+# The whole of a test process stays until its end: collecting it again and again cost a sixth of its time.
+gc.set_threshold(20_000, 20, 50)
+
+# What takes longest comes first, so that no worker is left alone with it in the end. The others follow by their number of tests.
+FIRST = (
+    "tests/e2e/",
+    "tests/browser/test_booking_page.py",
+    "tests/faults/test_crash_matrix.py",
+    "tests/integration/test_people_on_the_master.py",
+    "tests/integration/test_commit_crashes.py",
+    "tests/integration/test_commit_chains.py",
+    "tests/integration/test_commit_move.py",
+    "tests/integration/test_unknown_outcomes.py",
+    "tests/integration/test_hints.py",
+    "tests/browser/test_console.py",
+    "tests/integration/test_commit_echo.py",
+    "tests/integration/test_sync_by_hand.py",
+    "tests/integration/test_embedded.py",
+    "tests/integration/test_verdict.py",
+    "tests/integration/test_rabbitmq.py",
+    "tests/integration/test_watch.py",
+    "tests/property/test_machine.py",
+)
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]
@@ -30,9 +57,19 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc]
     def _split_scope(self, nodeid: str) -> str:
         return "tests/e2e/" if nodeid.startswith("tests/e2e/") else nodeid.partition("::")[0]
 
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        first = next((scope for scope in FIRST if scope in self.workqueue), None)
+        if first is not None:
+            self.workqueue.move_to_end(first, last=False)
+        super()._assign_work_unit(node)
+
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
     return ByFile(config, log)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -62,20 +99,29 @@ class Shared:
     def empty(self) -> None:
         """As it was migrated. Whoever forgot to end a transaction is ended first."""
         with self.owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(text(FORGOTTEN))
-            connection.execute(text("SET session_replication_role = replica"))  # no triggers: history is append-only
-            for statement in connection.scalars(text(EMPTYING)).all():
-                connection.execute(text(statement))
-            connection.execute(text("RESET session_replication_role"))
+            if connection.execute(text(FORGOTTEN)).all():
+                self._forget_connections()
+            connection.execute(text(EMPTYING))
+
+    def _forget_connections(self) -> None:
+        """Some of those in the pools are no longer connected to anything."""
+        for engine in (self.app, self.commit):
+            engine.dispose()
 
 
 FORGOTTEN = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid() AND state LIKE 'idle in transaction%'
 """
+# One statement, since every test begins with it. Without triggers: history is append-only.
 EMPTYING = """
-    SELECT format('DELETE FROM %I', tablename) FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'
-    UNION ALL SELECT format('ALTER SEQUENCE %I RESTART', sequencename) FROM pg_sequences WHERE last_value IS NOT NULL
+    DO $$ DECLARE statement text; BEGIN
+        SET LOCAL session_replication_role = replica;
+        FOR statement IN
+            SELECT format('DELETE FROM %I', tablename) FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'
+            UNION ALL SELECT format('ALTER SEQUENCE %I RESTART', sequencename) FROM pg_sequences WHERE last_value IS NOT NULL
+        LOOP EXECUTE statement; END LOOP;
+    END $$
 """
 
 
@@ -84,6 +130,8 @@ def shared(postgres: EmbeddedPostgres) -> Iterator[Shared]:
     name = _create(postgres, "shared")
     owner = create_engine(_url(postgres, "postgres", database=name))
     app, commit = (make_engine(_url(postgres, f"watertight_{role}", database=name)) for role in ("app", "commit"))
+    for engine in (app, commit):
+        engine.pool._pre_ping = False  # the server does not go away, and each transaction would ask whether it has
     yield Shared(name, owner, app, commit)
     for engine in (owner, app, commit):
         engine.dispose()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import ipaddress
 import os
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import uvicorn
-
-from providers.emulation import Emulator, build_app
+if TYPE_CHECKING:
+    from providers.emulation import Emulator
 
 DRAIN_SECONDS = 2  # a request that hangs on purpose must not hold up the stop
 
@@ -78,6 +79,10 @@ def serve(
 
     Raises: ValueError for an unknown provider or a host that others can reach, OSError if the port is taken.
     """
+    import uvicorn  # noqa: PLC0415 - only who serves needs a server: the command line reads the names above
+
+    from providers.emulation import build_app  # noqa: PLC0415 - as above
+
     if provider not in LOADERS:
         raise ValueError(f"unknown provider {provider}: known are {', '.join(PROVIDERS)}")
     with _listen(host, port=port) as listener:
@@ -100,3 +105,22 @@ def _listen(host: str, *, port: int) -> socket.socket:
     # asyncio sets this on sockets of its own making only; without it each answer's body waits 40 ms for an acknowledgement.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
+
+
+def main() -> int:
+    """What ``watertight up`` starts for each vendor: the command line would load three times as much."""
+    parser = argparse.ArgumentParser(prog="python -m workers.emulate", description=__doc__)
+    parser.add_argument("provider", choices=PROVIDERS)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--journal", type=Path)
+    told = parser.parse_args()
+    try:
+        serve(told.provider, port=told.port, journal=told.journal)
+    except OSError as error:
+        sys.stderr.write(f"watertight: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -9,7 +9,8 @@ from workers.settings import Settings, SettingsError
 from workers.web.loopback import is_loopback
 
 COLUMNS = "name,args,state,result,received,runtime,worker"
-SAVE_MILLISECONDS = 10_000
+SAVE_MILLISECONDS = 60_000  # it also saves when it stops; on busy machines every save takes seconds
+MOST_TASKS = 5_000  # that it keeps in memory and saves: its own 100,000 would be hundreds of MiB
 
 
 def command(settings: Settings, *, port: int) -> tuple[str, ...]:
@@ -22,6 +23,7 @@ def command(settings: Settings, *, port: int) -> tuple[str, ...]:
         "--persistent=True",
         f"--db={database}",
         f"--state_save_interval={SAVE_MILLISECONDS}",
+        f"--max_tasks={MOST_TASKS}",
         f"--tasks_columns={COLUMNS}",
         f"--conf={Path(__file__).with_name('flowerconfig.py')}",
     )

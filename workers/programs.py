@@ -90,9 +90,9 @@ def emulator(provider: str, *, address: Address, settings: Settings) -> Program:
     """One vendor's emulator, its calendars journalled in the state directory."""
     journal = settings.state_dir.resolve() / "emulators" / f"{provider}.jsonl"
     journal.parent.mkdir(parents=True, exist_ok=True)
-    command = ("emulate", provider, "--port", str(address.port), "--journal", str(journal))
+    command = (provider, "--port", str(address.port), "--journal", str(journal))
     ready = answers(f"{address.url}/_control/requests")
-    return Program(f"emulator-{provider}", (sys.executable, "-m", "workers.cli", *command), {}, ready)
+    return Program(f"emulator-{provider}", (sys.executable, "-m", "workers.emulate", *command), {}, ready)
 
 
 def workers(settings: Settings, stack: Stack, env: dict[str, str]) -> list[Program]:

@@ -98,6 +98,9 @@ class Day:
         self.load = os.getloadavg()
         self._while(traffic.stop)
 
+    def watch(self) -> None:
+        """Look at whatever a longer run wants to know; about once a second."""
+
     def _for_all(self, method: str) -> None:
         """Begin the day at every vendor, each with a seed of its own, or end it."""
         for number, url in enumerate(self.run.emulators.values()):
@@ -152,6 +155,7 @@ class Day:
                     self.open = list_open(session)
             except OperationalError as error:
                 _say(f"the database does not answer ({type(error).__name__})")
+            self.watch()
             if time.monotonic() - self.spoke >= LINE_SECONDS:
                 self.spoke = time.monotonic()
                 _say(
@@ -173,17 +177,18 @@ def _say(text: str) -> None:
 
 def main() -> int:
     """The exit code is 1 if a promise broke."""
-    told = _arguments()
+    told = arguments().parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the stack stops in order
     with tempfile.TemporaryDirectory(prefix="bad-day-") as folder:
-        figures = _run(told, Path(told.state or folder))
+        figures = play(told, Path(told.state or folder), make=Day).as_dict()
     Console(width=160).print(table_of(figures))
     if told.json:
         Path(told.json).write_text(json.dumps(figures, indent=2), encoding="utf-8")
     return 1 if figures["broken"] else 0
 
 
-def _run(told: argparse.Namespace, state_dir: Path) -> dict[str, Any]:
+def play(told: argparse.Namespace, state_dir: Path, *, make: Callable[[Running, argparse.Namespace], Day]) -> Outcome:
+    """A day as ``make`` has it, on a stack of its own in ``state_dir``."""
     state_dir.mkdir(parents=True, exist_ok=True)
     cast = agents(told.agents)
     keep_keys(state_dir, cast)
@@ -198,7 +203,7 @@ def _run(told: argparse.Namespace, state_dir: Path) -> dict[str, Any]:
 
         with running(settings, log=log) as run:
             store_agents(run.sessions, cast)
-            return Day(run, told).play().as_dict()
+            return make(run, told).play()
 
 
 def _pace(count: int) -> dict[str, Any]:
@@ -216,8 +221,9 @@ def _pace(count: int) -> dict[str, Any]:
     }
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+def arguments(description: str | None = __doc__) -> argparse.ArgumentParser:
+    """What every such day is told."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
         "--seconds", type=float, default=600.0, help="of traffic and faults; coming to rest takes longer"
     )
@@ -227,7 +233,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--pace", type=float, default=1.0, help="stretches every pause of the people")
     parser.add_argument("--json", default="", help="a file for the figures")
     parser.add_argument("--state", default="", help="a state directory to keep; else a temporary one")
-    return parser.parse_args()
+    return parser
 
 
 if __name__ == "__main__":

@@ -67,7 +67,8 @@ def ours(stack: Stack, provider: str) -> list[tuple[str, object]]:
 
 def test_neither_broker_nor_failures_hold_people_or_secrets(stack: Stack) -> None:
     with stack.broker() as broker:
-        kept = [str(READ[broker.type(name)](broker, name)) for name in broker.scan_iter(count=1000)]
+        kinds = [(name, broker.type(name)) for name in broker.scan_iter(count=1000)]
+        kept = [str(READ[kind](broker, name)) for name, kind in kinds if kind != "none"]  # it has expired meanwhile
     failures = [str(row) for row in [*stack.alerts(), *stack.dead_letters()]]
     assert len(kept) >= len(READ)  # the bindings of the queues at least
     found = "\n".join([*kept, *failures])

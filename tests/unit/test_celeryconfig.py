@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from celery.app.defaults import SETTING_KEYS
+from kombu.exceptions import OperationalError
 
 import celeryconfig
 from workers.app import app
@@ -86,6 +87,15 @@ def test_a_message_is_not_delivered_again_while_it_is_worked_on() -> None:
     assert visible == celeryconfig.visibility_timeout > 3 * celeryconfig.task_time_limit
     assert celeryconfig.task_soft_time_limit < celeryconfig.task_time_limit
     assert max(POLICY.cap, RETRY_WITHIN_SECONDS) < visible
+
+
+def test_whoever_sends_looks_for_a_broker_that_is_away_for_a_second_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("kombu.utils.functional.sleep", slept.append)
+    nowhere = app.connection_for_write("redis://127.0.0.1:1/0")
+    with nowhere, pytest.raises(OperationalError):
+        assert nowhere.default_channel
+    assert 0 < sum(slept) <= 1
 
 
 @pytest.mark.parametrize("name", [name for name in QUEUE_OF if name.endswith(("Sync", ".calendar"))])

@@ -50,6 +50,13 @@ def test_on_this_machine_it_is_open_unless_somebody_is_named(tmp_path: Path) -> 
     assert flower.environment(given(tmp_path, flower_users="a:b")) == {"FLOWER_BASIC_AUTH": "a:b"}
 
 
+def test_what_it_keeps_is_bounded(tmp_path: Path) -> None:
+    """Of its own accord it would grow with every task until it had 100,000."""
+    command = flower.command(given(tmp_path), port=1)
+    assert [part for part in command if part.startswith("--max_tasks=")] == [f"--max_tasks={flower.MOST_TASKS}"]
+    assert flower.MOST_TASKS <= 10_000
+
+
 def test_its_own_figures_are_not_mixed_with_ours_and_no_other_process_knows_its_passwords(tmp_path: Path) -> None:
     told = programs.environment(given(tmp_path, flower_users="a:b", metrics_port=9100), STACK)
     assert (told["WATERTIGHT_FLOWER_USERS"], told["WATERTIGHT_METRICS_PORT"]) == ("", "0")
