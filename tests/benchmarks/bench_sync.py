@@ -27,8 +27,8 @@ from tests.benchmarks.conftest import Report
 from tests.benchmarks.feeds import EMPTY, FULL, Feed, feed
 from tests.benchmarks.figures import Figure
 from workers.embedded import EmbeddedPostgres, EmbeddedValkey
-from workers.settings import EMULATED_KEY_FILE
 from workers.emulate import make_google_key
+from workers.settings import EMULATED_KEY_FILE
 
 SIZES = tuple(int(size) for size in os.environ.get("WATERTIGHT_EVENTS", "1000,10000").split(","))
 TOUCHED = 10
