@@ -103,7 +103,11 @@ class Interval:
 
 def is_storable(text: str) -> bool:
     """Whether PostgreSQL can keep the text: one such character in one title must not fail a whole batch (P7)."""
-    return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False  # half of a surrogate pair
+    return "\x00" not in text
 
 
 def is_name(text: str) -> bool:
