@@ -81,6 +81,8 @@ class Interval:
 
     def __post_init__(self) -> None:
         for name, instant in (("start", self.start), ("end", self.end)):
+            if instant.tzinfo is UTC:  # as most are: intervals are made by the thousand
+                continue
             if instant.utcoffset() is None:
                 raise Malformed(name, "has neither zone nor offset")
             object.__setattr__(self, name, instant.astimezone(UTC))
