@@ -98,8 +98,9 @@ def _slots(
     session: Session, agent_id: int, *, start: datetime, end: datetime, now: datetime
 ) -> tuple[list[Times], dict[Times, int]]:
     """What is taken, and the versions of what is free and was used before."""
+    first, last = _bounds(Slot.during)
     rows = session.connection().execute(
-        select(*_bounds(Slot.during), Slot.state, Slot.version, Slot.held_until).where(
+        select(first, last, Slot.state, Slot.version, Slot.held_until).where(
             Slot.agent_id == agent_id, Slot.during.op("&&")(func.tstzrange(start, end))
         )
     )
@@ -115,7 +116,9 @@ def _slots(
     return live, versions
 
 
-def _bounds(during: ColumnElement[Any] | InstrumentedAttribute[Any]) -> tuple[ColumnElement[Any], ...]:
+def _bounds(
+    during: ColumnElement[Any] | InstrumentedAttribute[Any],
+) -> tuple[ColumnElement[datetime], ColumnElement[datetime]]:
     """Both ends, which the database requires every slot to have."""
     return func.lower(during, type_=INSTANT), func.upper(during, type_=INSTANT)
 

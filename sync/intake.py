@@ -23,6 +23,7 @@ from sync.records import dump_attendees
 
 HOLD_SECONDS = 300
 LONGEST_HOLD_SECONDS = 3600
+AT_ONCE = 500  # proposals of one statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +142,15 @@ def insert_wishes(
     That is looked up first: an insert that meets its key waits for whoever is deciding that proposal, who may be waiting
     for the calendar's lock, which we hold.
     """
+    some = (wishes[begin : begin + AT_ONCE] for begin in range(0, len(wishes), AT_ONCE))
+    return [inserted for batch in some for inserted in _insert_wishes(session, batch, ref=ref, agent_id=agent_id)]
+
+
+def _insert_wishes(
+    session: Session, wishes: Sequence[Wish], *, ref: CalendarRef, agent_id: int
+) -> list[ProposalId | None]:
     keys = [wish.key for wish in wishes]
-    before = set(session.scalars(select(Proposal.key).where(is_among(Proposal.key, keys)))) if keys else set()
+    before = set(session.scalars(select(Proposal.key).where(is_among(Proposal.key, keys))))
     fresh = {key: wish for key, wish in zip(keys, wishes, strict=True) if key not in before}
     rows = [{"key": key, "agent_id": agent_id, **_wished(wish, ref)} for key, wish in fresh.items()]
     if not rows:

@@ -13,6 +13,8 @@ from sync.changes import Seen, is_newer
 from sync.domain import CalendarId, RemoteEvent, RemoteId, Removal
 from sync.records import dump_attendees, seen_of, store_sighting
 
+AT_ONCE = 500  # rows of one statement: what they take as parameters is several times what they hold
+
 # Without the rows' own objects: a full read looks at every event, and changes few.
 _SEEN = [Sighting.__table__.c[name] for name in Seen.__dataclass_fields__ if name != "interval"]
 _SEEN += [Sighting.__table__.c.starts_at, Sighting.__table__.c.ends_at]
@@ -72,26 +74,27 @@ def _move(
 
 
 def _insert(session: Session, calendar_id: CalendarId, events: Sequence[RemoteEvent]) -> None:
-    """As ``store_sighting`` stores an event that nobody has seen before."""
-    rows = [
-        {
-            "calendar_id": calendar_id,
-            "remote_id": event.remote_id,
-            "version": event.version,
-            "updated": event.updated,
-            "starts_at": event.interval.start,
-            "ends_at": event.interval.end,
-            "blocks": event.blocks,
-            "title": event.title,
-            "attendees": dump_attendees(event.attendees),
-            "key": event.key,
-            "replaces": event.replaces,
-            "series_id": event.series_id,
-        }
-        for event in events
-    ]
-    if rows:
+    for begin in range(0, len(events), AT_ONCE):
+        rows = [_first_row(calendar_id, event) for event in events[begin : begin + AT_ONCE]]
         session.connection().execute(insert(Sighting), rows)
+
+
+def _first_row(calendar_id: CalendarId, event: RemoteEvent) -> dict[str, object]:
+    """As ``store_sighting`` stores an event that nobody has seen before."""
+    return {
+        "calendar_id": calendar_id,
+        "remote_id": event.remote_id,
+        "version": event.version,
+        "updated": event.updated,
+        "starts_at": event.interval.start,
+        "ends_at": event.interval.end,
+        "blocks": event.blocks,
+        "title": event.title,
+        "attendees": dump_attendees(event.attendees),
+        "key": event.key,
+        "replaces": event.replaces,
+        "series_id": event.series_id,
+    }
 
 
 def _seen_first(event: RemoteEvent) -> Seen:
