@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import exists, func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, DateTime, Select, and_, exists, func, or_, select, true
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from models.agents import Agent, Calendar
+from models.base import UtcDateTime
 from models.feeds import Cursor, Sighting
 from models.ledger import RemoteLink, Slot
-from models.session import database_now
 
 JOBS = 3
 NO_MASTER = "no_master"
+INSTANT = DateTime(timezone=True)  # sessions are in UTC, and rows here come by the thousand: not read twice
 
 Times = tuple[datetime, datetime]
 
@@ -47,23 +48,11 @@ class TimesRecord:
 
 def find_times(session: Session, slug: str, *, start: datetime, end: datetime) -> TimesRecord | None:
     """What takes the agent's time between ``start`` and ``end``; None if there is no such agent."""
-    agent = session.scalars(select(Agent).where(Agent.slug == slug)).one_or_none()
-    if agent is None:
+    found = session.execute(_agent(slug)).one_or_none()
+    if found is None:
         return None
-    master = session.scalars(
-        select(Calendar).where(Calendar.agent_id == agent.id, Calendar.role == "master")
-    ).one_or_none()
-    window = func.tstzrange(start, end)
-    slots = session.scalars(select(Slot).where(Slot.agent_id == agent.id, Slot.during.op("&&")(window))).all()
-    now = database_now(session)
-    ran_out = [slot for slot in slots if slot.held_until is not None and slot.held_until <= now]
-    live = [slot for slot in slots if slot.state != "free" and slot not in ran_out]
-    versions: dict[Times, int] = {}
-    for slot in slots:
-        if slot not in live:
-            seen = slot.version + (slot in ran_out)  # whoever takes it ends the hold first, which counts as a change
-            versions[_bounds(slot)] = max(seen, versions.get(_bounds(slot), 0))
-    read_at, stopped = (None, NO_MASTER) if master is None else (_read_at(session, master.id), master.stopped_code)
+    agent, now = found.Agent, found.now
+    live, versions = _slots(session, agent.id, start=start, end=end, now=now)
     return TimesRecord(
         slug=agent.slug,
         name=agent.name or agent.slug,
@@ -74,29 +63,64 @@ def find_times(session: Session, slug: str, *, start: datetime, end: datetime) -
         appointment_minutes=agent.appointment_minutes,
         buffer_before_minutes=agent.buffer_before_minutes,
         buffer_after_minutes=agent.buffer_after_minutes,
-        slots=[_bounds(slot) for slot in live],
+        slots=live,
         busy=_busy(session, agent.id, start=start, end=end),
         versions=versions,
-        read_at=read_at,
-        stopped=stopped,
+        read_at=found.first_read if found.jobs == JOBS else None,
+        stopped=NO_MASTER if found.master is None else found.stopped_code,
         now=now,
     )
 
 
-def _read_at(session: Session, calendar_id: int) -> datetime | None:
-    """When the job that is furthest behind read the calendar; None while one of them never has."""
-    read = session.execute(
-        select(func.count(Cursor.read_at), func.min(Cursor.read_at)).where(Cursor.calendar_id == calendar_id)
-    ).one()
-    return read[1] if read[0] == JOBS else None
+def _agent(slug: str) -> Select[Any]:
+    """The agent, the master, and when the job that is furthest behind read it (if each of them ever did), in one answer."""
+    read = (
+        select(func.count(Cursor.read_at).label("jobs"), func.min(Cursor.read_at).label("first_read"))
+        .where(Cursor.calendar_id == Calendar.id)
+        .lateral("read")
+    )
+    return (
+        select(
+            Agent,
+            Calendar.id.label("master"),
+            Calendar.stopped_code,
+            read.c.jobs,
+            read.c.first_read,
+            func.clock_timestamp(type_=UtcDateTime()).label("now"),
+        )
+        .outerjoin(Calendar, and_(Calendar.agent_id == Agent.id, Calendar.role == "master"))
+        .outerjoin(read, true())
+        .where(Agent.slug == slug)
+    )
 
 
-def _bounds(slot: Slot) -> Times:
-    lower, upper = slot.during.lower, slot.during.upper
-    if lower is None or upper is None:
-        message = f"slot {slot.id} has no end"
-        raise ValueError(message)
-    return lower, upper
+def _slots(
+    session: Session, agent_id: int, *, start: datetime, end: datetime, now: datetime
+) -> tuple[list[Times], dict[Times, int]]:
+    """What is taken, and the versions of what is free and was used before."""
+    first, last = _bounds(Slot.during)
+    rows = session.connection().execute(
+        select(first, last, Slot.state, Slot.version, Slot.held_until).where(
+            Slot.agent_id == agent_id, Slot.during.op("&&")(func.tstzrange(start, end))
+        )
+    )
+    live: list[Times] = []
+    versions: dict[Times, int] = {}
+    for lower, upper, state, version, held_until in rows.all():
+        ran_out = held_until is not None and held_until <= now
+        if state != "free" and not ran_out:
+            live.append((lower, upper))
+        else:
+            seen = version + ran_out  # whoever takes it ends the hold first, which counts as a change
+            versions[lower, upper] = max(seen, versions.get((lower, upper), 0))
+    return live, versions
+
+
+def _bounds(
+    during: ColumnElement[Any] | InstrumentedAttribute[Any],
+) -> tuple[ColumnElement[datetime], ColumnElement[datetime]]:
+    """Both ends, which the database requires every slot to have."""
+    return func.lower(during, type_=INSTANT), func.upper(during, type_=INSTANT)
 
 
 def _busy(session: Session, agent_id: int, *, start: datetime, end: datetime) -> list[Times]:
@@ -111,8 +135,10 @@ def _busy(session: Session, agent_id: int, *, start: datetime, end: datetime) ->
         RemoteLink.ours,
         RemoteLink.updated >= Sighting.updated,
     )
-    rows = session.execute(
-        select(Sighting.starts_at, Sighting.ends_at)
+    # As one union: masters and mirrors show the same events, and thousands of rows cost more to fetch than to merge.
+    union = func.range_agg(func.tstzrange(Sighting.starts_at, Sighting.ends_at))
+    during = (
+        select(func.unnest(union).label("during"))
         .join(Calendar, Calendar.id == Sighting.calendar_id)
         .where(
             Calendar.agent_id == agent_id,
@@ -123,5 +149,6 @@ def _busy(session: Session, agent_id: int, *, start: datetime, end: datetime) ->
             Sighting.ends_at > start,
             ~known,
         )
-    )
-    return [(row.starts_at, row.ends_at) for row in rows]
+    ).subquery()
+    rows = session.connection().execute(select(*_bounds(during.c.during))).all()
+    return [(lower, upper) for lower, upper in rows]

@@ -11,6 +11,7 @@ from sqlalchemy import and_, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from models.agents import Agent, Calendar
+from models.base import is_among
 from models.ledger import FOLLOWING, Appointment, Decision, RemoteLink, Slot, Write
 from models.proposals import FINAL_STATES, Proposal
 
@@ -37,7 +38,7 @@ def list_links(session: Session, calendar_id: int, remote_ids: Collection[str]) 
         .join(Calendar, Calendar.id == RemoteLink.calendar_id)
         .where(
             RemoteLink.calendar_id == calendar_id,
-            RemoteLink.remote_id.in_(remote_ids),
+            is_among(RemoteLink.remote_id, remote_ids),
             ~RemoteLink.gone,
             Appointment.state == "confirmed",
             Appointment.agent_id == Calendar.agent_id,  # one that went to another agent is only waiting to be taken off
@@ -62,7 +63,7 @@ def list_linked_ids(session: Session, calendar_id: int, remote_ids: Collection[s
     """Events that carry an appointment, or once did: those with the vendor's time of the last state that we knew."""
     rows = session.execute(
         select(RemoteLink.remote_id, RemoteLink.gone, RemoteLink.updated).where(
-            RemoteLink.calendar_id == calendar_id, RemoteLink.remote_id.in_(remote_ids)
+            RemoteLink.calendar_id == calendar_id, is_among(RemoteLink.remote_id, remote_ids)
         )
     )
     return {remote_id: updated if gone else None for remote_id, gone, updated in rows}
@@ -92,7 +93,7 @@ def list_writes(session: Session, calendar_id: int, keys: Collection[str]) -> di
     """Writes of ours that may have made an event on this calendar, by key."""
     rows = session.execute(
         select(Write.key, Write.remote_id, Write.state).where(
-            Write.calendar_id == calendar_id, Write.key.in_(keys), Write.action.in_(("create", "copy"))
+            Write.calendar_id == calendar_id, is_among(Write.key, keys), Write.action.in_(("create", "copy"))
         )
     )
     return {
@@ -106,7 +107,7 @@ def list_overtaken(session: Session, proposal_ids: Collection[int]) -> set[int]:
     return set(
         session.scalars(
             select(Decision.proposal_id).where(
-                Decision.proposal_id.in_(proposal_ids),
+                is_among(Decision.proposal_id, proposal_ids),
                 Decision.reason.in_(("stale", "gone")),
                 Decision.evidence["step"].astext.in_(("claim", "follow")),
             )

@@ -14,21 +14,23 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from models.agents import Agent, Calendar
+from models.base import is_among
 from models.feeds import Cursor, Sighting
 from models.queries import list_linked_after
 from models.session import Sessions, database_now, lock_calendar, transaction
 from sync.boundaries import Boundary, cross
-from sync.changes import Brake, Seen, Wish, is_newer, plan_proposals
-from sync.domain import CalendarId, Interval, Job, ProposalId, RemoteEvent, RemoteId
+from sync.changes import Brake, Seen, Wish, plan_proposals
+from sync.domain import CalendarId, Interval, Job, ProposalId
 from sync.errors import Contention, NotFound
 from sync.failures import resolve_alert
 from sync.hints import count_unannounced
-from sync.intake import insert_wish
+from sync.intake import insert_wishes
 from sync.known import load_known
 from sync.ports import Calendars
 from sync.quarantine import quarantine
-from sync.reading import Claim, Read, list_sightings, read_calendar
-from sync.records import calendar_ref, seen_of, store_sighting
+from sync.reading import Claim, Read, read_calendar
+from sync.records import calendar_ref
+from sync.sightings import list_seen, merge_changes
 
 LEASE_SECONDS = 120  # longer than the slowest read that the transport's timeouts and page caps allow in practice
 
@@ -181,7 +183,7 @@ class Detector:
                 raise Contention(message)
             merged = self._merge(session, claim, read)
             cross(Boundary.JOB_STORING)
-            inserted = [insert_wish(session, wish, ref=claim.ref, agent_id=claim.agent_id) for wish in merged.wishes]
+            inserted = insert_wishes(session, merged.wishes, ref=claim.ref, agent_id=claim.agent_id)
             again = row.hinted_at is not None
             row.value, row.leased_until, row.read_at = read.cursor, None, claim.now
             row.failures, row.not_before, row.may_lose = 0, None, False
@@ -204,16 +206,8 @@ class Detector:
             return _Merged([], 0, ())
         lock_calendar(session, claim.ref.id)
         quarantine(session, claim.ref.id, read.unparsed)
-        rows = {row.remote_id: row for row in list_sightings(session, claim.ref.id, read.changes)}
-        news: set[RemoteId] = set()
-        for remote_id, change in read.changes.items():
-            row = rows.get(remote_id)
-            if row is None or is_newer(change, seen_of(row)):
-                if row is None or not row.deleted or isinstance(change, RemoteEvent):
-                    news.add(remote_id)
-                rows[remote_id] = store_sighting(session, claim.ref.id, change, row=row)
-        session.flush()
-        batch = [seen_of(row) for row in [*rows.values(), *_unshown(session, claim, read)]]
+        merged, news = merge_changes(session, claim.ref.id, read.changes)
+        batch = [*merged, *_unshown(session, claim, read)]
         known = load_known(session, claim.ref.id, batch)
 
         def plan(job: Job, of: list[Seen]) -> list[Wish]:
@@ -240,13 +234,10 @@ def _lock_cursor(session: Session, job: Job, calendar_id: CalendarId) -> Cursor:
     return found
 
 
-def _unshown(session: Session, claim: Claim, read: Read) -> list[Sighting]:
+def _unshown(session: Session, claim: Claim, read: Read) -> list[Seen]:
     """What a full read cannot show, and another job's may have found first: events that are gone or left the window."""
     if not read.full:
         return []
     linked = list_linked_after(session, claim.ref.id, read.window.start)
-    query = select(Sighting).where(
-        Sighting.calendar_id == claim.ref.id,
-        or_(Sighting.ends_at > read.window.start, Sighting.remote_id.in_(linked)),
-    )
-    return [row for row in session.scalars(query) if row.remote_id not in read.changes]
+    inside = or_(Sighting.ends_at > read.window.start, is_among(Sighting.remote_id, linked))
+    return list_seen(session, claim.ref.id, where=(inside, ~is_among(Sighting.remote_id, read.changes)))

@@ -81,6 +81,8 @@ class Interval:
 
     def __post_init__(self) -> None:
         for name, instant in (("start", self.start), ("end", self.end)):
+            if instant.tzinfo is UTC:  # as most are: intervals are made by the thousand
+                continue
             if instant.utcoffset() is None:
                 raise Malformed(name, "has neither zone nor offset")
             object.__setattr__(self, name, instant.astimezone(UTC))
@@ -103,7 +105,11 @@ class Interval:
 
 def is_storable(text: str) -> bool:
     """Whether PostgreSQL can keep the text: one such character in one title must not fail a whole batch (P7)."""
-    return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False  # half of a surrogate pair
+    return "\x00" not in text
 
 
 def is_name(text: str) -> bool:

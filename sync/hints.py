@@ -104,7 +104,7 @@ def take_all(sessions: Sessions, received: Sequence[Received]) -> list[Taken | N
     NotFound is for one of which nothing came through a channel of ours; nothing of it is kept.
     """
     with transaction(sessions) as session:
-        aims = [_aims(session, one.provider, one.pushes) for one in received]
+        aims = _aims(session, received)
         fresh = {provider: _keep(session, provider, keys) for provider, keys in _keys(received, aims).items()}
         new = [_claim(fresh[one.provider], found) for one, found in zip(received, aims, strict=True)]
         every = [aim for found in new for aim in found]
@@ -204,12 +204,29 @@ def _nudge(row: RowMapping) -> Nudge:
     return Nudge(Job(row["job"]), CalendarId(row["calendar_id"]), f"{row['slug']} via {row['provider']} {row['role']}")
 
 
-def _aims(session: Session, provider: str, pushes: Sequence[Push]) -> list[Aim]:
-    """Which calendar each push is about. Those of a channel that is not ours, or not any more, are about none."""
-    named = [push for push in pushes if push.calendar_id is not None]
-    found = _through_channels(session, provider, named) if named else []
-    unnamed = [push for push in pushes if push.calendar_id is None]
-    return found + (_by_event(session, provider, unnamed) if unnamed else [])
+def _aims(session: Session, received: Sequence[Received]) -> list[list[Aim]]:
+    """Which calendar each push is about, asked once for each vendor, however many deliveries come together."""
+    told: dict[str, list[Push]] = {}
+    for one in received:
+        told.setdefault(one.provider, []).extend(one.pushes)
+    found = {provider: _found(session, provider, pushes) for provider, pushes in told.items()}
+    return [
+        [(push, calendar_id) for push in one.pushes for calendar_id in found[one.provider].get(push, ())]
+        for one in received
+    ]
+
+
+def _found(session: Session, provider: str, pushes: Iterable[Push]) -> dict[Push, list[CalendarId]]:
+    """Those of a channel that is not ours, or not any more, are about none."""
+    each = dict.fromkeys(pushes)
+    named = [push for push in each if push.calendar_id is not None]
+    unnamed = [push for push in each if push.calendar_id is None]
+    aims = _through_channels(session, provider, named) if named else []
+    aims += _by_event(session, provider, unnamed) if unnamed else []
+    calendars: dict[Push, list[CalendarId]] = {}
+    for push, calendar_id in aims:
+        calendars.setdefault(push, []).append(calendar_id)
+    return calendars
 
 
 def _through_channels(session: Session, provider: str, pushes: Sequence[Push]) -> list[Aim]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from models.agents import Agent
+from models.base import is_among
 from models.proposals import Proposal
 from models.queries import find_owner
 from models.session import Sessions, transaction
@@ -21,6 +23,7 @@ from sync.records import dump_attendees
 
 HOLD_SECONDS = 300
 LONGEST_HOLD_SECONDS = 3600
+AT_ONCE = 500  # proposals of one statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,29 +130,50 @@ def _agent_id(session: Session, request: Request) -> int:
 
 
 def insert_wish(session: Session, wish: Wish, *, ref: CalendarRef, agent_id: int) -> ProposalId | None:
-    """Store what a job proposes; None when the same change was proposed before.
+    """As ``insert_wishes``, for one."""
+    return insert_wishes(session, [wish], ref=ref, agent_id=agent_id)[0]
+
+
+def insert_wishes(
+    session: Session, wishes: Sequence[Wish], *, ref: CalendarRef, agent_id: int
+) -> list[ProposalId | None]:
+    """Store what a job proposes, in this order; None for each change that was proposed before.
 
     That is looked up first: an insert that meets its key waits for whoever is deciding that proposal, who may be waiting
     for the calendar's lock, which we hold.
     """
-    if session.scalar(select(Proposal.id).where(Proposal.key == wish.key)) is not None:
-        return None
+    some = (wishes[begin : begin + AT_ONCE] for begin in range(0, len(wishes), AT_ONCE))
+    return [inserted for batch in some for inserted in _insert_wishes(session, batch, ref=ref, agent_id=agent_id)]
+
+
+def _insert_wishes(
+    session: Session, wishes: Sequence[Wish], *, ref: CalendarRef, agent_id: int
+) -> list[ProposalId | None]:
+    keys = [wish.key for wish in wishes]
+    before = set(session.scalars(select(Proposal.key).where(is_among(Proposal.key, keys))))
+    fresh = {key: wish for key, wish in zip(keys, wishes, strict=True) if key not in before}
+    rows = [{"key": key, "agent_id": agent_id, **_wished(wish, ref)} for key, wish in fresh.items()]
+    if not rows:
+        return [None] * len(keys)
+    row = insert(Proposal).on_conflict_do_nothing(index_elements=["key"]).returning(Proposal.key, Proposal.id)
+    inserted = {key: ProposalId(number) for key, number in session.connection().execute(row, rows)}
+    return [inserted.pop(key, None) for key in keys]
+
+
+def _wished(wish: Wish, ref: CalendarRef) -> dict[str, object]:
     seen = wish.seen
     interval = seen.interval if wish.kind is not Kind.CANCEL else None
-    return _insert(
-        session,
-        wish.key,
-        origin="master" if ref.role is Role.MASTER else ref.provider,
-        agent_id=agent_id,
-        kind=wish.kind.value,
-        calendar_id=ref.id,
-        remote_id=seen.remote_id,
-        remote_version=seen.version,
-        starts_at=interval.start if interval else None,
-        ends_at=interval.end if interval else None,
-        title=seen.title,
-        attendees=dump_attendees(seen.attendees),
-    )
+    return {
+        "origin": "master" if ref.role is Role.MASTER else ref.provider,
+        "kind": wish.kind.value,
+        "calendar_id": ref.id,
+        "remote_id": seen.remote_id,
+        "remote_version": seen.version,
+        "starts_at": interval.start if interval else None,
+        "ends_at": interval.end if interval else None,
+        "title": seen.title,
+        "attendees": dump_attendees(seen.attendees),
+    }
 
 
 def insert_repair(session: Session, key: str, *, agent_id: int, **about: object) -> ProposalId | None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Row, select
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from models.agents import Calendar
+from models.base import is_among
 from models.feeds import Sighting
 from models.proposals import FINAL_STATES, Proposal
 from models.queries import LinkRecord, list_linked_ids, list_links, list_overtaken, list_writes
@@ -16,6 +19,17 @@ from sync.changes import Agreed, Known, Seen
 from sync.domain import CalendarId, Interval, Kind, RemoteId
 from sync.records import load_attendees
 
+_Last = Row[Any]
+_LAST = (
+    Proposal.id,
+    Proposal.remote_id,
+    Proposal.state,
+    Proposal.starts_at,
+    Proposal.ends_at,
+    Proposal.title,
+    Proposal.attendees,
+    Proposal.remote_version,
+)
 LONGEST_CHAIN = 50  # of events that replace one another; a vendor may tell of a circle
 
 
@@ -64,7 +78,7 @@ def _replaced(session: Session, calendar_id: CalendarId, ids: Sequence[RemoteId]
     """Those that live on in another event."""
     rows = session.execute(
         select(Sighting.replaces, Sighting.remote_id, Sighting.deleted).where(
-            Sighting.calendar_id == calendar_id, Sighting.replaces.is_not(None), Sighting.replaces.in_(ids)
+            Sighting.calendar_id == calendar_id, Sighting.replaces.is_not(None), is_among(Sighting.replaces, ids)
         )
     ).all()
     ended = [RemoteId(heir) for _, heir, deleted in rows if deleted]
@@ -72,20 +86,21 @@ def _replaced(session: Session, calendar_id: CalendarId, ids: Sequence[RemoteId]
     return {RemoteId(before) for before, heir, deleted in rows if before and (not deleted or heir in later)}
 
 
-def _last_proposals(session: Session, calendar_id: CalendarId, ids: Sequence[RemoteId]) -> dict[RemoteId, Proposal]:
-    rows = session.scalars(
-        select(Proposal)
-        .where(Proposal.calendar_id == calendar_id, Proposal.remote_id.in_(ids), Proposal.kind != Kind.REPAIR)
-        .order_by(Proposal.id)
+def _last_proposals(session: Session, calendar_id: CalendarId, ids: Sequence[RemoteId]) -> dict[RemoteId, _Last]:
+    rows = session.execute(
+        select(*_LAST)
+        .where(Proposal.calendar_id == calendar_id, is_among(Proposal.remote_id, ids), Proposal.kind != Kind.REPAIR)
+        .ext(distinct_on(Proposal.remote_id))
+        .order_by(Proposal.remote_id, Proposal.id.desc())
     )
     return {RemoteId(row.remote_id): row for row in rows if row.remote_id is not None}
 
 
-def _is_open(row: Proposal) -> bool:
+def _is_open(row: _Last) -> bool:
     return row.state not in FINAL_STATES
 
 
-def _agreed_by_proposal(row: Proposal, *, judged: bool = True) -> Agreed:
+def _agreed_by_proposal(row: _Last, *, judged: bool = True) -> Agreed:
     return Agreed(
         linked=False,
         open=_is_open(row),
@@ -96,7 +111,7 @@ def _agreed_by_proposal(row: Proposal, *, judged: bool = True) -> Agreed:
     )
 
 
-def _agreed_by_link(link: LinkRecord, last: Proposal | None, *, inherited: bool) -> Agreed:
+def _agreed_by_link(link: LinkRecord, last: _Last | None, *, inherited: bool) -> Agreed:
     """While a proposal about the event is undecided, a change is measured against that proposal: moving back is news."""
     agreed = Agreed(
         linked=True,
@@ -119,7 +134,7 @@ def _by_key(session: Session, calendar_id: CalendarId, ids: Sequence[RemoteId]) 
     """
     rows = session.execute(
         select(Sighting.remote_id, Sighting.key).where(
-            Sighting.calendar_id == calendar_id, Sighting.remote_id.in_(ids), Sighting.key.is_not(None)
+            Sighting.calendar_id == calendar_id, is_among(Sighting.remote_id, ids), Sighting.key.is_not(None)
         )
     )
     keys = {RemoteId(remote_id): key for remote_id, key in rows if key is not None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -78,23 +79,42 @@ def list_openings(
 ) -> list[Interval]:
     """Every time of ``length`` that begins in ``window`` and can be offered; each opening is cut from its beginning on."""
     first, last = now + hours.notice, now + hours.ahead
-    slots, busy = sorted(taken.slots), sorted(taken.busy)
+    around = _Occupied(taken.busy, before=buffers.before, after=buffers.after)
+    gap = max(buffers.before, buffers.after)  # as Buffers.apart
+    apart = _Occupied(taken.slots, before=gap, after=gap)
     day_before = Interval(window.start - ONE_DAY, window.end)
     return [
-        wanted
+        Interval(start, start + length)
         for opening in hours.within(day_before)
-        for wanted in _cut(opening, length)
-        if first <= wanted.start <= last and window.start <= wanted.start < window.end
-        if not _meets(buffers.apart(wanted), slots) and not _meets(buffers.around(wanted), busy)
+        for start in _cut(opening, length)
+        if first <= start <= last and window.start <= start < window.end
+        if not apart.meets(start, start + length) and not around.meets(start, start + length)
     ]
 
 
-def _cut(opening: Interval, length: timedelta) -> Iterator[Interval]:
+def _cut(opening: Interval, length: timedelta) -> Iterator[datetime]:
     start = opening.start
     while start + length <= opening.end:
-        yield Interval(start, start + length)
+        yield start
         start += length
 
 
-def _meets(wanted: Interval, taken: Sequence[Interval]) -> bool:
-    return any(one.overlaps(wanted) for one in taken)
+class _Occupied:
+    """Intervals as a union without overlaps, in order, so that one look finds whether another comes too close.
+
+    ``before`` and ``after`` are what is to be kept free around the other.
+    """
+
+    def __init__(self, intervals: Collection[Interval], *, before: timedelta, after: timedelta) -> None:
+        self._starts: list[datetime] = []
+        self._ends: list[datetime] = []
+        for start, end in sorted((one.start - after, one.end + before) for one in intervals):
+            if self._ends and start <= self._ends[-1]:
+                self._ends[-1] = max(self._ends[-1], end)
+            else:
+                self._starts.append(start)
+                self._ends.append(end)
+
+    def meets(self, start: datetime, end: datetime) -> bool:
+        begun = bisect_left(self._starts, end)
+        return begun > 0 and self._ends[begun - 1] > start

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,10 +11,10 @@ from sqlalchemy.orm import Session
 from models.feeds import Sighting
 from models.session import Sessions, transaction
 from sync.changes import Brake, Seen, last_of_each, live_in
-from sync.domain import CalendarId, CalendarRef, ChangeSet, Interval, Job, RemoteEvent, RemoteId, Removal, Unparsed
+from sync.domain import CalendarRef, ChangeSet, Interval, Job, RemoteEvent, RemoteId, Removal, Unparsed
 from sync.errors import CursorExpired, MassChange, ProviderUnavailable
 from sync.ports import CalendarReader
-from sync.records import seen_of
+from sync.sightings import list_seen
 
 Changes = dict[RemoteId, RemoteEvent | Removal]
 
@@ -89,8 +88,7 @@ class _Certainty:
         if not changes and not found.full:
             return changes
         with transaction(self.sessions) as session:
-            rows = list_sightings(session, self.claim.ref.id, None if found.full else changes)
-            stored = [seen_of(row) for row in rows]
+            stored = list_seen(session, self.claim.ref.id, ids=None if found.full else changes.keys())
             future = _count_future(session, self.claim)
         for seen in stored:
             if seen.deleted and isinstance(changes.get(seen.remote_id), RemoteEvent):
@@ -133,10 +131,3 @@ def _count_future(session: Session, claim: Claim) -> int:
         Sighting.calendar_id == claim.ref.id, ~Sighting.deleted, Sighting.ends_at > claim.now
     )
     return session.scalar(query) or 0
-
-
-def list_sightings(session: Session, calendar_id: CalendarId, ids: Iterable[RemoteId] | None) -> list[Sighting]:
-    query = select(Sighting).where(Sighting.calendar_id == calendar_id)
-    if ids is not None:
-        query = query.where(Sighting.remote_id.in_(list(ids)))
-    return list(session.scalars(query))

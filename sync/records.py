@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Row, Select, select
 from sqlalchemy.orm import Session
 
 from models.agents import Agent, Calendar
@@ -51,7 +51,7 @@ def load_attendees(rows: Iterable[dict[str, Any]]) -> tuple[Attendee, ...]:
     return tuple(Attendee(name=row["name"], email=row["email"]) for row in rows)
 
 
-def seen_of(row: Sighting) -> Seen:
+def seen_of(row: Sighting | Row[Any]) -> Seen:
     return Seen(
         remote_id=RemoteId(row.remote_id),
         version=row.version or "",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from providers.transport import Transport
@@ -28,11 +28,25 @@ class EventList:
             ProviderUnavailable: a page is not a list of events, the pages do not end, or the proof is absent.
             Forbidden: the calendar is not visible to this person.
         """
-        pages = list(self.pages(params))
-        token = pages[-1].get("nextSyncToken")
+        rows: list[object] = []
+        token = self.each(params, take=rows.extend)
+        return rows, token
+
+    def each(self, params: Mapping[str, str], *, take: Callable[[list[object]], None]) -> str:
+        """Hand ``take`` the rows of every page, one page at a time; the answer is the sync token.
+
+        What was taken counts for nothing unless this returns.
+
+        Raises:
+            ProviderUnavailable, Forbidden: as ``read``.
+        """
+        token: object = None
+        for page in self.pages(params):
+            take(page["items"])
+            token = page.get("nextSyncToken")
         if not isinstance(token, str) or not token:
             raise ProviderUnavailable(f"google GET {ROUTE}: the last page has no sync token")
-        return [row for page in pages for row in page["items"]], token
+        return token
 
     def pages(self, params: Mapping[str, str]) -> Iterator[dict[str, Any]]:
         """Page after page; short and empty ones are normal while there is a next token.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -13,12 +13,12 @@ import tenacity
 
 from providers.cursors import Place, read_place
 from providers.gates import UNLIMITED, Limits
-from providers.moments import dump_instant
 from providers.outlook import payloads
 from providers.outlook.auth import ClientCredentialFlow, OutlookCredentials
 from providers.outlook.paging import EndlessPages
 from providers.outlook.push import HEADERS, PREFER, PushChannels, require_no_content
 from providers.outlook.refusals import DuplicateKey, EventGone, classify
+from providers.outlook.rounds import Round, asked, concerns, newest
 from providers.outlook.series import must_tell_occurrences, series_of
 from providers.transport import CONNECT_SECONDS, READ_SECONDS, Answer, Transport, no_guard, nobody
 from sync.domain import (
@@ -47,7 +47,6 @@ DELTA_PAGE_ROWS: Final = 200
 WINDOW_PAGE_ROWS: Final = (
     500  # $top ≤ 1000; one page where possible, since pages by $skip shift under concurrent deletes
 )
-ZONE_SPREAD: Final = timedelta(hours=14)
 LOOKS: Final = 3
 LOOK_AGAIN_SECONDS: Final = 0.4
 
@@ -122,35 +121,39 @@ class OutlookCalendar(PushChannels):
         if not self._pages.trusts(place.link):
             raise CursorExpired("outlook: a cursor of another base URL")
         try:
-            rows, link = self._read_delta(place.link, params=None)
+            rows, link = self._read_delta(place.link)
         except EndlessPages as error:
             raise CursorExpired(str(error)) from error
         must_tell_occurrences(rows, place)
         return ChangeSet(tuple(self._changes(rows)), str(place.moved(link)), full=False)
 
     def _read_full(self, window: Interval) -> ChangeSet:
-        """A delta round, and from plain calendarView what the round left out, at times whole series (docs-contrib#7681)."""
-        rows, link = self._read_delta(f"{self._mailbox}/calendarView/delta", params=_asked(window))
-        inside = tuple(
-            change
-            for change in self._changes(self._completed(rows, window))
-            if not isinstance(change, RemoteEvent) or change.interval.overlaps(window)
+        """A delta round, and from plain calendarView what the round left out, at times whole series (docs-contrib#7681).
+
+        Rows become changes page by page: as the vendor's JSON they take several times the memory.
+        """
+        round_, series = Round(), set[str]()
+
+        def told(page: list[object]) -> None:
+            series.update(series_of(page))
+            round_.tell(page, change=self._change)
+
+        link = self._pages.each(
+            f"{self._mailbox}/calendarView/delta", route=_DELTA, params=asked(window), headers=_in_pages(), take=told
         )
-        return ChangeSet(inside, str(Place(link).moved(link, seen=series_of(rows))), full=True)
+        self._pages.each(
+            f"{self._mailbox}/calendarView",
+            route=_WINDOW,
+            params=_viewed(window),
+            headers=HEADERS,
+            take=functools.partial(round_.complete, change=self._change),
+        )
+        changes = (change for change in round_.changes(change=self._change) if concerns(change, window))
+        return ChangeSet(tuple(changes), str(Place(_found(link)).moved(_found(link), seen=series)), full=True)
 
-    def _read_delta(self, url: str, *, params: dict[str, str] | None) -> tuple[list[object], str]:
-        headers = {"Prefer": f"{PREFER}, odata.maxpagesize={DELTA_PAGE_ROWS}"}
-        read = self._pages.read(url, route=_DELTA, params=params, headers=headers)
-        if read.delta_link is None:
-            raise ProviderUnavailable(f"outlook GET {_DELTA}: the last page has no deltaLink")
-        return _newest(read.rows), read.delta_link
-
-    def _completed(self, rows: list[object], window: Interval) -> list[object]:
-        """With what calendarView shows in the place of stubs, and with what only calendarView shows."""
-        shown = {payloads.id_of(row): row for row in self._read_view(window)}
-        told = {payloads.id_of(row) for row in rows}
-        completed = [shown.get(payloads.id_of(row), row) if payloads.is_stub(row) else row for row in rows]
-        return [*completed, *(row for remote_id, row in shown.items() if remote_id not in told)]
+    def _read_delta(self, url: str) -> tuple[list[object], str]:
+        read = self._pages.read(url, route=_DELTA, headers=_in_pages())
+        return newest(read.rows), _found(read.delta_link)
 
     def _changes(self, rows: list[object]) -> Iterator[Change]:
         return (change for change in map(self._change, rows) if change is not None)
@@ -174,9 +177,10 @@ class OutlookCalendar(PushChannels):
         return [event for event in events if event is not None and event.interval.overlaps(window)]
 
     def _read_view(self, window: Interval) -> list[object]:
-        params = {**_asked(window), "$top": str(WINDOW_PAGE_ROWS), **_WITH_KEY}
-        return _newest(
-            self._pages.read(f"{self._mailbox}/calendarView", route=_WINDOW, params=params, headers=HEADERS).rows
+        return newest(
+            self._pages.read(
+                f"{self._mailbox}/calendarView", route=_WINDOW, params=_viewed(window), headers=HEADERS
+            ).rows
         )
 
     def find_event(self, remote_id: RemoteId) -> RemoteEvent | None:
@@ -188,7 +192,7 @@ class OutlookCalendar(PushChannels):
 
     def find_by_key(self, key: WriteKey) -> RemoteEvent | None:
         """By our extended property, since ``transactionId`` cannot be searched for."""
-        params = {**_WITH_KEY, "$filter": _key_filter(key)}
+        params = {**_WITH_KEY, "$filter": payloads.key_filter(key)}
         rows = self._pages.read(f"{self._mailbox}/events", route=_EVENTS, params=params, headers=HEADERS).rows
         live = [row for row in rows if not (payloads.is_cancelled(row) or payloads.is_copy(row, key=key))]
         for row in sorted(live, key=lambda row: payloads.age_order(row, key=key)):
@@ -279,17 +283,15 @@ class OutlookCalendar(PushChannels):
         return f"{self._mailbox}/events/{quote(remote_id, safe='')}"
 
 
-def _asked(window: Interval) -> dict[str, str]:
-    """The window to ask for: wider, because Graph places all-day dates by its own zone and we by the agent's."""
-    wide = window.widened(before=ZONE_SPREAD, after=ZONE_SPREAD)
-    return {"startDateTime": dump_instant(wide.start), "endDateTime": dump_instant(wide.end)}
+def _viewed(window: Interval) -> dict[str, str]:
+    return {**asked(window), "$top": str(WINDOW_PAGE_ROWS), **_WITH_KEY}
 
 
-def _newest(rows: Sequence[object]) -> list[object]:
-    """One row per id, the last one (docs#3121); rows without an id are all kept."""
-    return list({payloads.id_of(row) or position: row for position, row in enumerate(rows)}.values())
+def _found(link: str | None) -> str:
+    if link is None:
+        raise ProviderUnavailable(f"outlook GET {_DELTA}: the last page has no deltaLink")
+    return link
 
 
-def _key_filter(key: WriteKey) -> str:
-    value = key.replace("'", "''")
-    return f"singleValueExtendedProperties/Any(ep: ep/id eq '{payloads.KEY_PROPERTY}' and ep/value eq '{value}')"
+def _in_pages() -> dict[str, str]:
+    return {"Prefer": f"{PREFER}, odata.maxpagesize={DELTA_PAGE_ROWS}"}

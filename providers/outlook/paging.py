@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -49,13 +49,32 @@ class Pages:
     def read(
         self, url: str, *, route: str, headers: Mapping[str, str], params: Mapping[str, str] | None = None
     ) -> Rows:
-        """Every page from ``url`` on. An empty page with a next link is legal and is not the end.
+        """Every row from ``url`` on.
+
+        Raises:
+            As ``each``.
+        """
+        rows: list[object] = []
+        link = self.each(url, route=route, headers=headers, params=params, take=rows.extend)
+        return Rows(tuple(rows), link)
+
+    def each(
+        self,
+        url: str,
+        *,
+        route: str,
+        headers: Mapping[str, str],
+        params: Mapping[str, str] | None = None,
+        take: Callable[[list[object]], None],
+    ) -> str | None:
+        """Hand ``take`` every page from ``url`` on, one at a time; the answer is the place to continue from, if there is one.
+
+        An empty page with a next link is legal and is not the end. What was taken counts for nothing unless this returns.
 
         Raises:
             EndlessPages: it does not end.
             ProviderUnavailable: a page is not a page, or a link leads elsewhere.
         """
-        rows: list[object] = []
         seen: Counter[str] = Counter()
         for _ in range(MAX_PAGES):
             body = self._transport.request("GET", url, route=route, params=params, headers=headers).body
@@ -63,10 +82,10 @@ class Pages:
             if not isinstance(page, list):
                 raise ProviderUnavailable(f"outlook GET {route}: a page without rows")
             _refuse_repetition(page, seen, route=route)
-            rows.extend(page)
+            take(page)
             link = body.get("@odata.nextLink")
             if link is None:
-                return Rows(tuple(rows), self._checked(body.get("@odata.deltaLink"), route=route))
+                return self._checked(body.get("@odata.deltaLink"), route=route)
             url, params = self._checked(link, route=route) or "", None
         raise EndlessPages(f"outlook GET {route}: more than {MAX_PAGES} pages")
 

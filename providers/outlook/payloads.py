@@ -172,6 +172,12 @@ def age_order(raw: object, *, key: WriteKey) -> tuple[bool, str]:
     return raw.get("transactionId") != key, str(raw.get("createdDateTime", ""))
 
 
+def key_filter(key: WriteKey) -> str:
+    """Finds our events by their key, as a query says it."""
+    value = key.replace("'", "''")
+    return f"singleValueExtendedProperties/Any(ep: ep/id eq '{KEY_PROPERTY}' and ep/value eq '{value}')"
+
+
 def dump_draft(draft: EventDraft, *, key: WriteKey) -> dict[str, Any]:
     """The body of a POST that creates ``draft`` once per ``key``. Graph invites whoever it names as an attendee."""
     body: dict[str, Any] = {

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 import requests
-from rich.console import Console
-from rich.table import Table
 
 from models.listings import list_calendars
 from models.session import transaction
+from tests.benchmarks.conftest import Report
+from tests.benchmarks.figures import Figure
 from workers.settings import Settings
 from workers.up import Running, running
 
@@ -33,20 +33,20 @@ START = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) + timedelta
 NOBODY = {"public_url": "http://127.0.0.1:1", "poll_factor": 1.0}  # pushes go nowhere, and nothing is expected of them
 KINDS: dict[str, dict[str, object]] = {"with pushes": {}, "polling alone": NOBODY}
 
-found: dict[str, list[tuple[float, float]]] = {}
-
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_lag(kind: str, tmp_path: Path) -> None:
+def test_lag(kind: str, tmp_path: Path, report: Report) -> None:
     settings = Settings(state_dir=tmp_path / "state").model_copy(update=PERIODS | {"webhook_key": None})
     with running(settings.model_copy(update=KINDS[kind]), log=lambda _name, _line: None) as run:
         try:
             await_ready(run, pushes=kind == "with pushes")
-            found[kind] = list(measure(run))
+            found = list(measure(run))
         finally:
             run.sessions.kw["bind"].dispose()
-    assert len(found[kind]) == CHANGES
-    report()
+    assert len(found) == CHANGES
+    for place, seconds in zip(("master", "everywhere"), zip(*found, strict=True), strict=True):
+        for name, value in percentiles(seconds).items():
+            report(Figure("lag", f"{kind}: {place} {name}", value, "s", details={"changes": CHANGES, **PERIODS}))
 
 
 def await_ready(run: Running, *, pushes: bool) -> None:
@@ -119,14 +119,6 @@ def look(run: Running, changes: list[Change]) -> None:
                 change.seconds[provider] = now - change.began
 
 
-def report() -> None:
-    table = Table("changes", "master p50", "master p99", "everywhere p50", "everywhere p99", title="lag in seconds")
-    for kind, pairs in found.items():
-        master, everywhere = zip(*pairs, strict=True)
-        table.add_row(kind, *(f"{value:.2f}" for seconds in (master, everywhere) for value in percentiles(seconds)))
-    table.caption = f"{CHANGES} changes, one every {GAP_SECONDS} s; every job polls every {PERIODS['new_every']:.0f} s"
-    Console().print(table)
-
-
-def percentiles(seconds: tuple[float, ...]) -> tuple[float, float]:
-    return statistics.median(seconds), sorted(seconds)[min(len(seconds) - 1, int(0.99 * len(seconds)))]
+def percentiles(seconds: tuple[float, ...]) -> dict[str, float]:
+    ordered = sorted(seconds)
+    return {"p50": statistics.median(ordered), "p99": ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))]}

@@ -27,6 +27,7 @@ keys = itertools.count()
 class Web:
     url: str
     log: Path
+    pid: int = 0
 
     def post(self, body: object, *, key: str | None = None) -> requests.Response:
         key = key or f"key-{next(keys)}"
@@ -46,7 +47,7 @@ def serve(folder: Path, *, database_url: str, **settings: str) -> Iterator[Web]:
     log = folder / "web.log"
     with log.open("wb") as out:
         process = subprocess.Popen([*command, "--no-access-log"], cwd=ROOT, env=env, stdout=out, stderr=out)
-    web = Web(url, log)
+    web = Web(url, log, process.pid)
     try:
         deadline = time.monotonic() + 60
         while not answers(web) and process.poll() is None and time.monotonic() < deadline:
