@@ -6,20 +6,27 @@ Sizes: WATERTIGHT_SCALE_AGENTS (``100,300,1000``; in full ``100,1000,10000``), a
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import psutil
 import pytest
 import redis
 from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.orm import Session
 
+from models.endings import list_old_pictures
+from models.session import Sessions, transaction
 from providers.memory import MemoryCalendars
+from sync.hints import list_lost
 from tests.benchmarks.conftest import Report
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.fleet import Fleet, Meter, Spent
 from workers import app as celery
 from workers import commit, jobs
+from workers.app import app
 from workers.embedded import APP, COMMIT, OWNER, EmbeddedPostgres
 from workers.embedded_valkey import EmbeddedValkey
 from workers.walls import reporter
@@ -27,6 +34,7 @@ from workers.wiring import ReadOnly, Runtime, build, build_committing
 
 AGENTS = [int(number) for number in os.environ.get("WATERTIGHT_SCALE_AGENTS", "100,300,1000").split(",")]
 MINUTES = int(os.environ.get("WATERTIGHT_SCALE_MINUTES", "10"))
+LARGE = int(os.environ.get("WATERTIGHT_SCALE_LARGE", "10000"))
 PUBLIC_URL = "https://watertight.example"
 FLAT = 0.10
 SHARE_OF_PERIOD = 0.1
@@ -53,6 +61,35 @@ def test_scale(agents: int, bench: Bench, report: Report) -> None:
     assert_all_is_decided(fleet)
     found[agents] = meter.spent
     tell(agents, meter.spent, report)
+
+
+def test_slots_of_a_large_fleet(bench: Bench, report: Report) -> None:
+    """What beat's slots and the watch ask of the tables of ten thousand agents; nobody works the messages off."""
+    bench.fleet.seed(LARGE, public_url=PUBLIC_URL)
+    sessions = bench.fleet.sessions
+    app.send_task("ReleaseHolds")  # the connection to the broker is made
+    for task, every in PERIODS.items():
+        began, cpu = time.perf_counter(), time.process_time()
+        sent = app.tasks[task].apply().result
+        seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+        goal, what = f"≤ {every * SHARE_OF_PERIOD:g} s", f"slot of {task}, {LARGE:,} agents: {sent}"
+        met = seconds <= every * SHARE_OF_PERIOD
+        report(Figure("scale", what, seconds, "s", goal=goal, met=met, details={"cpu": cpu}))
+    looks = {"old pictures (every 2 s)": list_old, "lost hints (every 60 s)": list_lost}
+    for name, look in looks.items():
+        seconds = statistics.median(timed(sessions, look) for _ in range(5))
+        report(Figure("scale", f"look for {name}, {LARGE:,} agents", seconds * 1000, "ms"))
+
+
+def list_old(session: Session) -> object:
+    return list_old_pictures(session, limit_seconds=3600)
+
+
+def timed(sessions: Sessions, look: Callable[[Session], object]) -> float:
+    began = time.perf_counter()
+    with transaction(sessions) as session:
+        look(session)
+    return time.perf_counter() - began
 
 
 def assert_all_is_decided(one: Fleet) -> None:
