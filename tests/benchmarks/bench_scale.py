@@ -75,6 +75,9 @@ def test_slots_of_a_large_fleet(bench: Bench, report: Report) -> None:
         goal, what = f"≤ {every * SHARE_OF_PERIOD:g} s", f"slot of {task}, {LARGE:,} agents: {sent}"
         met = seconds <= every * SHARE_OF_PERIOD
         report(Figure("scale", what, seconds, "s", goal=goal, met=met, details={"cpu": cpu}))
+    began = time.perf_counter()
+    app.tasks["RenewSubscriptions"].apply()
+    report(Figure("scale", f"RenewSubscriptions, {LARGE:,} agents, nothing due", time.perf_counter() - began, "s"))
     looks = {"old pictures (every 2 s)": list_old, "lost hints (every 60 s)": list_lost}
     for name, look in looks.items():
         seconds = statistics.median(timed(sessions, look) for _ in range(5))
