@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ARRAY, ColumnElement, String, and_, any_, cast, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from models.agents import Agent
@@ -42,15 +42,18 @@ def list_open_work(session: Session, agent_id: int) -> OpenWork:
     )
 
 
-def list_judged(session: Session, calendar_ids: Collection[int]) -> set[tuple[int, str]]:
-    """Every event of these calendars, by calendar and remote id, about which a proposal was decided."""
-    rows = session.execute(
-        select(Proposal.calendar_id, Proposal.remote_id)
-        .join(Decision, Decision.proposal_id == Proposal.id)
-        .where(Proposal.calendar_id.in_(calendar_ids), Proposal.kind != "repair")
-        .distinct()
+def list_judged(session: Session, calendar_id: int, remote_ids: Collection[str]) -> set[str]:
+    """Those of these events of a calendar about which a proposal was decided."""
+    decided = exists().where(Decision.proposal_id == Proposal.id)
+    rows = session.scalars(
+        select(Proposal.remote_id).where(
+            Proposal.calendar_id == calendar_id,
+            Proposal.remote_id == any_(cast(list(remote_ids), ARRAY(String))),
+            Proposal.kind != "repair",
+            decided,
+        )
     )
-    return {(calendar_id, remote_id) for calendar_id, remote_id in rows if calendar_id is not None and remote_id}
+    return {remote_id for remote_id in rows if remote_id is not None}
 
 
 def find_newest_audit(session: Session, agent_id: int) -> Audit | None:

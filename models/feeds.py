@@ -17,7 +17,8 @@ class Cursor(Base):
 
     ``failures`` counts the runs in a row that gave up; the job leaves the calendar alone until ``not_before``. With
     ``may_lose`` a person has said that the next read may show many events gone. ``hinted_at`` is when the vendor first said
-    that there is something new since the run that read last began; a claim takes it away.
+    that there is something new since the run that read last began; a claim takes it away. ``changed_at`` is when a read last
+    found that something had changed: one in which nothing does is read less often.
     """
 
     __tablename__ = "cursors"
@@ -33,6 +34,7 @@ class Cursor(Base):
     window_end: Mapped[datetime | None]
     opened_at: Mapped[datetime | None]
     read_at: Mapped[datetime | None]
+    changed_at: Mapped[datetime] = mapped_column(server_default=func.now())
     failures: Mapped[int] = mapped_column(default=0, server_default="0")
     not_before: Mapped[datetime | None]
     may_lose: Mapped[bool] = mapped_column(default=False, server_default="false")

@@ -79,8 +79,10 @@ THEN = """
         SELECT DISTINCT subject_id FROM history
         WHERE subject = :subject AND at <= :instant AND (agent_id = :agent OR left_agent_id = :agent)
     )
-    SELECT DISTINCT ON (subject_id) after FROM history JOIN mine USING (subject_id)
-    WHERE subject = :subject AND at <= :instant ORDER BY subject_id, id DESC
+    SELECT after FROM mine CROSS JOIN LATERAL (
+        SELECT after FROM history WHERE subject = :subject AND subject_id = mine.subject_id AND at <= :instant
+        ORDER BY id DESC LIMIT 1
+    ) AS last
 """
 SLOTS = f"""
     SELECT past.id, past.state, past.version, lower(past.during), upper(past.during)

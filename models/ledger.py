@@ -45,6 +45,7 @@ class Slot(Base):
         ),
         Index("ix_slots_agent_during", "agent_id", "during"),
         Index("uq_slots_held_by", "held_by", unique=True, postgresql_where="held_by is not null"),
+        Index("ix_slots_held_until", "held_until", postgresql_where="held_until is not null"),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
@@ -170,7 +171,10 @@ class Decision(Base):
     """Made once per proposal, with what was read, when, and what was in the way (P4)."""
 
     __tablename__ = "decisions"
-    __table_args__ = (UniqueConstraint("proposal_id"),)
+    __table_args__ = (
+        UniqueConstraint("proposal_id"),
+        Index("ix_decisions_appointment", "appointment_id", postgresql_where="appointment_id is not null"),
+    )
 
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     proposal_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("proposals.id"))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, false, func, or_, select
+from sqlalchemy import ColumnElement, and_, case, false, func, or_, select
 from sqlalchemy.orm import Session
 
 from models.agents import Agent, Calendar
@@ -18,6 +18,7 @@ from models.push import Channel
 
 LIMIT = 200
 UNHEALTHY = 2  # reads in a row that found what the vendor had not told; one may be a push that is still on its way
+QUIET_SHARE = 1 / 60  # of the time for which nothing has changed in a calendar, it may stay unread
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +31,16 @@ class DueCalendar:
     role: str
 
 
-def list_due_calendars(session: Session, job: str, *, fresh_seconds: float = 0.0) -> list[DueCalendar]:
+def list_due_calendars(
+    session: Session, job: str, *, fresh_seconds: float = 0.0, among: Collection[int] | None = None
+) -> list[DueCalendar]:
     """Calendars that this job should read: not stopped for a human, not left alone because they keep failing.
 
-    Of those whose vendor tells us about changes, only such as this job has not read for ``fresh_seconds``.
+    Of those whose vendor tells us about changes, only such as this job has not read for ``fresh_seconds``; of the others,
+    not those in which nothing has changed for so long that their last read is still good (for ``fresh_seconds`` at most).
+    With ``among``, of these alone.
     """
+    chosen = [] if among is None else [Calendar.id.in_(among)]
     rows = session.execute(
         select(Calendar.id, Agent.slug, Calendar.provider, Calendar.role)
         .join(Agent)
@@ -43,7 +49,8 @@ def list_due_calendars(session: Session, job: str, *, fresh_seconds: float = 0.0
         .where(
             Calendar.stopped_code.is_(None),
             or_(Cursor.not_before.is_(None), Cursor.not_before <= func.clock_timestamp()),
-            ~func.coalesce(_is_told(fresh_seconds), false()),
+            ~func.coalesce(_is_fresh(fresh_seconds), false()),
+            *chosen,
         )
         .order_by(Calendar.id)
     )
@@ -59,15 +66,17 @@ def is_healthy() -> ColumnElement[bool]:
     )
 
 
-def _is_told(fresh_seconds: float) -> ColumnElement[bool]:
-    """Whether a job may wait for the vendor's word: it has read everything since the channel is open, and nothing is due.
+def _is_fresh(fresh_seconds: float) -> ColumnElement[bool]:
+    """Whether a job may leave the calendar alone: its last read is good for now, and nothing is due.
 
     A hint whose message got lost, a run that failed and one that was killed are due at once.
     """
+    longest = timedelta(seconds=fresh_seconds)
+    is_told = and_(is_healthy(), Channel.opened_at < Cursor.read_at)  # everything was read since the channel is open
+    quiet = (func.clock_timestamp() - Cursor.changed_at) * QUIET_SHARE
+    good_for = case((is_told, longest), else_=func.least(quiet, longest))
     return and_(
-        is_healthy(),
-        Channel.opened_at < Cursor.read_at,
-        Cursor.read_at > func.clock_timestamp() - timedelta(seconds=fresh_seconds),
+        Cursor.read_at > func.clock_timestamp() - good_for,
         Cursor.hinted_at.is_(None),
         Cursor.leased_until.is_(None),
         Cursor.failures == 0,

@@ -134,11 +134,12 @@ def _events(session: Session, agent_id: int, *, start: datetime, end: datetime) 
     carried = and_(
         RemoteLink.calendar_id == Sighting.calendar_id, RemoteLink.remote_id == Sighting.remote_id, ~RemoteLink.gone
     )
+    # By their ids: joined to the agent's calendars, the planner expects too much and reads everybody's events.
+    mine = session.scalars(select(Calendar.id).where(Calendar.agent_id == agent_id)).all()
     rows = session.execute(
         select(Sighting, RemoteLink.appointment_id)
-        .join(Calendar, Calendar.id == Sighting.calendar_id)
         .outerjoin(RemoteLink, carried)
-        .where(Calendar.agent_id == agent_id, ~Sighting.deleted, Sighting.starts_at < end, Sighting.ends_at > start)
+        .where(Sighting.calendar_id.in_(mine), ~Sighting.deleted, Sighting.starts_at < end, Sighting.ends_at > start)
         .order_by(Sighting.starts_at, Sighting.calendar_id)
     ).all()
     proposals = _proposals_of(session, [row for row, _ in rows])

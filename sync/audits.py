@@ -122,8 +122,11 @@ class _Comparison:
         self._bookings = [booking_of(figure) for figure in figures]
 
     def findings(self) -> Found:
-        judged = list_judged(self._session, [ref.id for ref in self._events])
-        refs: set[EventRef] = {(CalendarId(number), RemoteId(remote_id)) for number, remote_id in judged}
+        refs: set[EventRef] = {
+            (ref.id, RemoteId(remote_id))
+            for ref, events in self._events.items()
+            for remote_id in list_judged(self._session, ref.id, [event.remote_id for event in events])
+        }
         shown = [Shown(ref, events, self._ours(ref, events)) for ref, events in self._events.items()]
         drift = compare(self._bookings, shown, judged=refs)
         kept = [self._dump(finding) for finding in drift.broken if self._counts(finding)]

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 import structlog
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, func, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -93,8 +93,24 @@ def decide_action(held: Held, door: Door, *, now: datetime, life: timedelta) -> 
     return Action.RENEW if held.subscription.expires - now <= life * RENEW_SHARE else None
 
 
+_ADDRESS = func.split_part(func.coalesce(Channel.url, ""), "?", 1)  # a door's, but for what names the calendar
+
+
+def _may_need_care(soon: datetime) -> ColumnElement[bool]:
+    """All for which ``decide_action`` may have something to do, so that those that are well need not be loaded."""
+    return or_(
+        Channel.remote_id.is_(None),
+        Channel.expires_at.is_(None),
+        Channel.expires_at <= soon,
+        Channel.unannounced >= UNHEALTHY,
+    )
+
+
 class Channels:
-    """Keeps the channels of all calendars for which there is a door. Holds no state between rounds."""
+    """Keeps the channels of all calendars for which there is a door. Holds no state between rounds.
+
+    Whether there is a ``door``, and its address without the query, depend on the vendor and the role alone.
+    """
 
     def __init__(
         self,
@@ -135,16 +151,39 @@ class Channels:
     def _list_due(self) -> list[tuple[CalendarRef, Door]]:
         with transaction(self._sessions) as session:
             now = database_now(session)
+            kinds, moved = self._doors(session)
             rows = session.execute(
                 select(Calendar, Agent, Channel)
                 .join(Agent)
                 .outerjoin(Channel, Channel.calendar_id == Calendar.id)
-                .where(Calendar.stopped_code.is_(None))
+                .where(Calendar.stopped_code.is_(None), tuple_(Calendar.provider, Calendar.role).in_(kinds))
+                .where(or_(_may_need_care(now + self._life * RENEW_SHARE), _ADDRESS.in_(moved)))
                 .order_by(Calendar.id)
             ).all()
             refs = [(calendar_ref(calendar, agent), _held(channel)) for calendar, agent, channel in rows]
         with_doors = [(ref, held, door) for ref, held in refs if (door := self._door(ref)) is not None]
         return [(ref, door) for ref, held, door in with_doors if decide_action(held, door, now=now, life=self._life)]
+
+    def _doors(self, session: Session) -> tuple[list[tuple[str, str]], list[str]]:
+        """Kinds of calendars (vendor, role) that can push, and addresses to which some still do though they should not any more.
+
+        Asked of one calendar for each kind and address: these are few, however many calendars there are.
+        """
+        one = select(func.min(Calendar.id)).outerjoin(Channel, Channel.calendar_id == Calendar.id)
+        ids = session.scalars(one.group_by(Calendar.provider, Calendar.role, _ADDRESS)).all()
+        rows = session.execute(
+            select(Calendar, Agent, _ADDRESS)
+            .join(Agent)
+            .outerjoin(Channel, Channel.calendar_id == Calendar.id)
+            .where(Calendar.id.in_(ids))
+        ).all()
+        found = [
+            ((calendar.provider, calendar.role), address, self._door(calendar_ref(calendar, agent)))
+            for calendar, agent, address in rows
+        ]
+        kinds = {kind for kind, _, door in found if door is not None}
+        moved = {address for _, address, door in found if door is not None and address != door.url.partition("?")[0]}
+        return sorted(kinds), sorted(address for address in moved if address)
 
     def _keep(self, ref: CalendarRef, door: Door) -> bool | None:
         """Whether it worked; None if somebody else has seen to this channel, or it needs nothing any more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,31 +27,47 @@ from workers.wiring import rand
 POLICY = RetryPolicy(max_attempts=5, base=2.0, cap=60.0)  # the cap stays far below the visibility timeout
 UNUSUAL_FAILURES = 3  # in a row: that a vendor asks to wait now and then needs nobody's attention
 SPREAD = 0.5  # of the period: fan-out is spread, not fired at once
+BATCH = 100  # calendars: to send more messages than that takes longer than beat's slot should
 
 log = structlog.get_logger(__name__)
 
 
-def fan_out(subtask: Any, job: Job, *, every: float) -> str:  # noqa: ANN401 - Celery has no types
-    """One task per due calendar, spread over half of the period ``every`` (seconds) and void after it.
+def fan_out(task: Any, subtask: Any, job: Job, *, every: float, among: Sequence[int] | None = None) -> str:  # noqa: ANN401 - Celery has no types
+    """One ``subtask`` per due calendar, spread over half of the period ``every`` (seconds) and void after it.
 
     The period in the schedule wins over that of the settings. A calendar whose vendor tells us about changes is read only
-    every few periods.
+    every few periods, and so is one in which nothing has changed for long. Of many calendars ``task`` itself is sent for a
+    batch at a time (``among``), when it is their turn: beat's slot stays short, and the batches are worked off by many.
     """
     factor = settings().poll_factor
     with transaction(runtime().sessions) as session:
-        every = find_period(session, subtask.name.removesuffix(".calendar")) or every
-        fresh = (
-            every * (factor - 0.5) if factor > 1 else 0.0
-        )  # half a period: what was read at a slot is due at another
-        due = list_due_calendars(session, job.value, fresh_seconds=fresh)
+        every = find_period(session, task.name) or every
+        # Half a period: what was read at a slot is due at another.
+        fresh = every * (factor - 0.5) if factor > 1 else 0.0
+        due = list_due_calendars(session, job.value, fresh_seconds=fresh, among=among)
+    if among is None and len(due) > BATCH:
+        return _send_batches(task, [calendar.id for calendar in due], every=every)
+    spread = every * SPREAD if among is None else 0.0
     for position, calendar in enumerate(due):
         subtask.apply_async(
             args=[calendar.id],
             argsrepr=f"({calendar.id}, {calendar.agent!r}, '{calendar.provider} {calendar.role}')",
-            countdown=min(every * SPREAD * position / len(due), POLICY.cap),
+            countdown=min(spread * position / len(due), POLICY.cap),
             expires=max(every, 5.0),
         )
     return f"{len(due)} calendars"
+
+
+def _send_batches(task: Any, ids: Sequence[int], *, every: float) -> str:  # noqa: ANN401 - Celery has no types
+    batches = [ids[start : start + BATCH] for start in range(0, len(ids), BATCH)]
+    for position, batch in enumerate(batches):
+        task.apply_async(
+            kwargs={"among": batch},  # not args: by these failures are told apart, and all of beat's runs are one cause
+            kwargsrepr=f"({len(batch)} calendars from {batch[0]})",
+            countdown=min(every * SPREAD * position / len(batches), POLICY.cap),
+            expires=max(every, 5.0),
+        )
+    return f"{len(ids)} calendars in {len(batches)} batches"
 
 
 def run_calendar(task: Any, job: Job, calendar_id: int) -> str:  # noqa: ANN401 - Celery has no types

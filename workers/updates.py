@@ -9,10 +9,10 @@ from workers.app import app, settings
 from workers.jobs import fan_out, run_calendar
 
 
-@app.task(name="UpdateSync", time_limit=None, soft_time_limit=None)
-def sync_all() -> str:
-    """Beat's entry: one subtask per due calendar."""
-    return fan_out(sync_calendar, Job.UPDATE, every=settings().update_every)
+@app.task(name="UpdateSync", bind=True, time_limit=None, soft_time_limit=None)
+def sync_all(task: Any, among: list[int] | None = None) -> str:  # noqa: ANN401 - Celery has no types
+    """Beat's entry: one subtask per due calendar; with ``among`` (ids), of these alone."""
+    return fan_out(task, sync_calendar, Job.UPDATE, every=settings().update_every, among=among)
 
 
 @app.task(name="UpdateSync.calendar", bind=True, max_retries=None, time_limit=None, soft_time_limit=None)

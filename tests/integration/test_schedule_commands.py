@@ -165,8 +165,8 @@ def test_fan_out_is_spread_over_the_period_of_the_table(app_sessions: Sessions) 
     """What an operator sets is what the calendars see: their messages are void after it."""
     sent: list[dict[str, object]] = []
 
-    class Subtask:
-        name = "UpdateSync.calendar"
+    class Sent:
+        name = "UpdateSync"
 
         def apply_async(self, **message: object) -> None:
             sent.append(message)
@@ -174,5 +174,5 @@ def test_fan_out_is_spread_over_the_period_of_the_table(app_sessions: Sessions) 
     World(app_sessions, app_sessions).add_agent("dana")
     with transaction(app_sessions) as session:
         set_period(session, "UpdateSync", every=40, by=Actor("olga", "cli"))
-    assert fan_out(Subtask(), Job.UPDATE, every=600) == "2 calendars"
+    assert fan_out(Sent(), Sent(), Job.UPDATE, every=600) == "2 calendars"
     assert [(message["countdown"], message["expires"]) for message in sent] == [(0, 40), (10, 40)]
