@@ -27,10 +27,9 @@ from tests.benchmarks.fleet import Fleet, Meter, Spent
 from workers import app as celery
 from workers import commit, jobs
 from workers.app import app
-from workers.embedded import APP, COMMIT, OWNER, EmbeddedPostgres
+from workers.embedded_postgres import APP, COMMIT, OWNER, EmbeddedPostgres
 from workers.embedded_valkey import EmbeddedValkey
-from workers.walls import reporter
-from workers.wiring import ReadOnly, Runtime, build, build_committing
+from workers.wiring import Runtime, build, build_committing
 
 AGENTS = [int(number) for number in os.environ.get("WATERTIGHT_SCALE_AGENTS", "100,300,1000").split(",")]
 MINUTES = int(os.environ.get("WATERTIGHT_SCALE_MINUTES", "10"))
@@ -138,7 +137,7 @@ def tell(agents: int, spent: Spent, report: Report) -> None:
 
 
 PERIODS = {"NewAppointmentSync": 60.0, "CancellationSync": 120.0, "UpdateSync": 600.0}
-FIGURES = (
+FIGURES: tuple[tuple[str, str, Callable[[Spent], float]], ...] = (
     ("CPU of workers and beat's tasks", "ms", lambda spent: spent.cpu["python"] * 1000),
     ("CPU of PostgreSQL", "ms", lambda spent: spent.cpu["postgres"] * 1000),
     ("CPU of the broker", "ms", lambda spent: spent.cpu["valkey"] * 1000),
@@ -193,8 +192,7 @@ def wired(
     celery.app.conf.broker_url = valkey.url()
     celery.app.loader.import_default_modules()
     reading, writing = build(settings), build_committing(settings)
-    report = reporter(reading.sessions)
-    reading = replace(reading, calendars=ReadOnly(vendor, report=report), subscribers=vendor)
+    reading = replace(reading, calendars=vendor, subscribers=vendor)
     writing = replace(writing, calendars=vendor, subscribers=vendor)
     monkeypatch.setattr(celery, "_runtime", lambda _pid: reading)
     monkeypatch.setattr(celery, "_committing_runtime", lambda _pid: writing)
@@ -208,7 +206,7 @@ def burnt(postgres: EmbeddedPostgres, valkey: EmbeddedValkey) -> dict[str, float
     return {"postgres": _seconds(postgres.pid), "valkey": _seconds(valkey.pid)}
 
 
-def _seconds(pid: int) -> float:
+def _seconds(pid: int | None) -> float:
     total = 0.0
     server = psutil.Process(pid)
     for process in [server, *server.children(recursive=True)]:

@@ -124,6 +124,7 @@ def test_the_simulation_against_a_measured_run(bench: Bench, report: Report) -> 
     with working(THREADS), Ends() as ends:
         one_by_one(ends, meter, "Commit", take(WARM_UP))  # connections are made, and caches filled
         read = one_by_one(ends, meter, "NewAppointmentSync.calendar", masters)
+        commit = read
         for load in LOADS:
             before = one_by_one(ends, meter, "Commit", take(ALONE))
             rate = load * THREADS / before.wall

@@ -20,7 +20,7 @@ from tests.benchmarks.conftest import Report
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.questions import Asked
 from tests.benchmarks.year import Plans, TableSize, seed, sizes
-from workers.embedded import APP, COMMIT, OWNER, EmbeddedPostgres
+from workers.embedded_postgres import APP, COMMIT, OWNER, EmbeddedPostgres
 from workers.settings import Settings
 
 AGENTS = int(os.environ.get("WATERTIGHT_YEAR_AGENTS", "100"))

@@ -24,7 +24,7 @@ from sqlalchemy import Engine, event, text
 
 from models.session import Sessions, transaction
 from providers.memory import MemoryCalendar, MemoryCalendars
-from sync.domain import CalendarId, Interval
+from sync.domain import CalendarId, Interval, RemoteId
 from sync.hints import Received, Taken, take_all
 from sync.pushes import Push
 from workers.app import app
@@ -87,7 +87,7 @@ class Spent:
 _sent: Counter[str] = Counter()
 
 
-@signals.before_task_publish.connect
+@signals.before_task_publish.connect  # type: ignore[untyped-decorator]
 def _count_message(*, sender: object = None, **_: object) -> None:
     _sent[str(sender)] += 1
 
@@ -184,7 +184,7 @@ class Fleet:
             else:
                 calendar, remote_id = self.made.pop(0)
                 if kind == "cancel":
-                    calendar.remove(calendar.rows[remote_id].state.remote_id)
+                    calendar.remove(RemoteId(remote_id))
                 else:
                     calendar.put(_hour(number), "Demo", remote_id=remote_id)
 
@@ -209,7 +209,7 @@ class Fleet:
         calm = 0
         while calm < CALM_LOOKS:
             time.sleep(CALM_SECONDS)
-            keys = self.broker.keys("*")
+            keys = [str(key) for key in self.broker.keys("*")]
             waiting = any(key.startswith(QUEUES) for key in keys if not key.startswith("_kombu"))
             calm = 0 if waiting or "unacked" in keys else calm + 1
 

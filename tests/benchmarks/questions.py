@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -91,7 +92,7 @@ class Asked:
     def looks(self, now: datetime) -> Iterator[Callable[[Session], object]]:
         """What beat's jobs, the watch and the metrics ask all the time."""
         for job in Job:
-            yield lambda session, job=job: listings.list_due_calendars(session, job.value, fresh_seconds=270)
+            yield functools.partial(listings.list_due_calendars, job=job.value, fresh_seconds=270)
         yield lambda session: list_expired_holds(session, limit=500)
         yield list_lost
         yield lambda session: listings.list_broken(session, "Commit", within_seconds=300)
