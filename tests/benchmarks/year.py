@@ -161,9 +161,8 @@ class Plans:
     def scans(self, owner: Engine, *, least_rows: int) -> list[Scan]:
         """Sequential scans of tables that grow with time and have ``least_rows`` or more."""
         with owner.connect() as connection:
-            rows: dict[str, int] = dict(
-                connection.execute(text("SELECT relname, reltuples::bigint FROM pg_class")).tuples().all()
-            )
+            known = connection.execute(text("SELECT relname, reltuples::bigint FROM pg_class"))
+            rows = {str(name): int(count) for name, count in known}
             return [
                 Scan(table, rows[table], re.sub(r"\s+", " ", statement))
                 for statement, table in self._scanned(connection)
