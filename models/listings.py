@@ -32,12 +32,18 @@ class DueCalendar:
 
 
 def list_due_calendars(
-    session: Session, job: str, *, fresh_seconds: float = 0.0, among: Collection[int] | None = None
+    session: Session,
+    job: str,
+    *,
+    fresh_seconds: float = 0.0,
+    early_seconds: float = 0.0,
+    among: Collection[int] | None = None,
 ) -> list[DueCalendar]:
     """Calendars that this job should read: not stopped for a human, not left alone because they keep failing.
 
     Of those whose vendor tells us about changes, only such as this job has not read for ``fresh_seconds``; of the others,
-    not those in which nothing has changed for so long that their last read is still good (for ``fresh_seconds`` at most).
+    not those in which nothing has changed for so long that their last read is still good (for ``fresh_seconds`` at most;
+    ``early_seconds`` less, or it would be a slot late).
     With ``among``, of these alone.
     """
     chosen = [] if among is None else [Calendar.id.in_(among)]
@@ -49,7 +55,7 @@ def list_due_calendars(
         .where(
             Calendar.stopped_code.is_(None),
             or_(Cursor.not_before.is_(None), Cursor.not_before <= func.clock_timestamp()),
-            ~func.coalesce(_is_fresh(fresh_seconds), false()),
+            ~func.coalesce(_is_fresh(fresh_seconds, early_seconds), false()),
             *chosen,
         )
         .order_by(Calendar.id)
@@ -66,14 +72,14 @@ def is_healthy() -> ColumnElement[bool]:
     )
 
 
-def _is_fresh(fresh_seconds: float) -> ColumnElement[bool]:
+def _is_fresh(fresh_seconds: float, early_seconds: float) -> ColumnElement[bool]:
     """Whether a job may leave the calendar alone: its last read is good for now, and nothing is due.
 
     A hint whose message got lost, a run that failed and one that was killed are due at once.
     """
     longest = timedelta(seconds=fresh_seconds)
     is_told = and_(is_healthy(), Channel.opened_at < Cursor.read_at)  # everything was read since the channel is open
-    quiet = (func.clock_timestamp() - Cursor.changed_at) * QUIET_SHARE
+    quiet = (func.clock_timestamp() - Cursor.changed_at) * QUIET_SHARE - timedelta(seconds=early_seconds)
     good_for = case((is_told, longest), else_=func.least(quiet, longest))
     return and_(
         Cursor.read_at > func.clock_timestamp() - good_for,

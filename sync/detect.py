@@ -187,7 +187,8 @@ class Detector:
             again = row.hinted_at is not None
             row.value, row.leased_until, row.read_at = read.cursor, None, claim.now
             row.failures, row.not_before, row.may_lose = 0, None, False
-            if merged.news or (read.changes and not read.full):  # a full read shows what is old as well
+            # A full read shows what is old as well, and another job may have stored the news before this one.
+            if merged.news or merged.wishes or (read.changes and not read.full):
                 row.changed_at = claim.now
             row.window_start, row.window_end, row.opened_at = read.window.start, read.window.end, read.opened_at
             resolve_alert(session, f"{claim.job}:{claim.ref.id}")

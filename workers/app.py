@@ -221,7 +221,7 @@ def _keep_unknown(*, name: str = "", id: str = "", **_: object) -> None:  # noqa
 
 def _keep(task: str, *, task_id: str, reference: str, error: BaseException, attempts: int) -> None:
     try:
-        engine = create_engine(settings().database(), poolclass=NullPool)
+        engine = create_engine(settings().database(), poolclass=NullPool, connect_args={"connect_timeout": 5})
         with transaction(make_sessions(engine)) as session:
             keep_failed_task(session, task, reference=reference, error=error, attempts=attempts)
     except Exception:  # whatever happens here, the failure above is in the log already

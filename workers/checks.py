@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 from kombu.connection import Connection
@@ -25,6 +25,7 @@ from workers.silence import SILENT, patience_with, silent_jobs
 
 SOON = 900.0  # what becomes critical within these seconds needs no second alert about what follows from it
 DUE_LOOKED_AT = 50
+MADE_UP = timedelta(minutes=15)  # after an outage: by then whatever is due has run, however long its period
 ASK_SECONDS = 3
 PATIENCE = {"socket_timeout": ASK_SECONDS, "socket_connect_timeout": ASK_SECONDS, "max_retries": 1}
 BROKEN_SECONDS = 86_400.0
@@ -117,11 +118,16 @@ def silences(session: Session, look: Look) -> list[Alarm]:
     """Jobs that have not run for three periods, and pauses that somebody may have forgotten.
 
     Without database and broker no job can run, and people are told of these: so nobody is newly called silent before all have
-    had the time for three periods. What has been told stays until the job runs.
+    had the time for three periods, or for the one run that makes up for all that beat has missed. What has been told stays
+    until the job runs.
     """
     found = silent_jobs(session, look.settings, watching_since=look.since)
     told, had = list_open_causes(session, "silent:"), database_now(session) - look.since
-    return [one for one in found if one.code != SILENT or one.cause in told or had > patience_with(one.detail["every"])]
+    return [
+        one
+        for one in found
+        if one.code != SILENT or one.cause in told or had > min(patience_with(one.detail["every"]), MADE_UP)
+    ]
 
 
 CHECKS = (

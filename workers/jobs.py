@@ -44,7 +44,7 @@ def fan_out(task: Any, subtask: Any, job: Job, *, every: float, among: Sequence[
         every = find_period(session, task.name) or every
         # Half a period: what was read at a slot is due at another.
         fresh = every * (factor - 0.5) if factor > 1 else 0.0
-        due = list_due_calendars(session, job.value, fresh_seconds=fresh, among=among)
+        due = list_due_calendars(session, job.value, fresh_seconds=fresh, early_seconds=every / 2, among=among)
     if among is None and len(due) > BATCH:
         return _send_batches(task, [calendar.id for calendar in due], every=every)
     spread = every * SPREAD if among is None else 0.0

@@ -36,6 +36,7 @@ class Outage:
     voice: Voice
     _since: float | None = None
     _told: bool = False
+    _left: bool = False  # to another, who may not live to say that it is over
     _tried: float | None = None
     _began: datetime = field(default_factory=lambda: datetime.now(UTC))
 
@@ -44,13 +45,24 @@ class Outage:
         if away:
             self._is_away(at)
             return
+        if self._left and self._may_try(at):
+            self._take_over(at)
         if self._told and self._may_try(at):
             self._tried = at
             self._told = not self._tell("resolved")
             if not self._told:
                 self.voice.release()
         if not self._told:
-            self._since = self._tried = None
+            self._since = None
+            self._tried = self._tried if self._left else None
+
+    def _take_over(self, at: float) -> None:
+        """Say the end for whoever spoke and has not been heard of since."""
+        self._tried = at
+        if self.voice.is_over():
+            self._left = False
+        elif self.voice.claim():
+            self._left, self._told, self._tried = False, True, None
 
     def _is_away(self, at: float) -> None:
         if self._since is None:
@@ -58,10 +70,13 @@ class Outage:
         if at - self._since < AWAY_SECONDS or not self._may_try(at):
             return
         speaks = self.voice.claim()  # again while it lasts, or another would take over
-        if not self._told:
-            self._tried = at
-            self._told = speaks and self._tell("opened")
-            self._tried = None if self._told else at
+        if self._told:
+            return
+        self._tried, self._left = at, not speaks
+        if speaks and self._tell("opened"):
+            self._told, self._tried = True, None
+        elif speaks:
+            self.voice.waive()
 
     def _may_try(self, at: float) -> bool:
         return self._tried is None or at - self._tried >= AGAIN_SECONDS

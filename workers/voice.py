@@ -9,6 +9,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+OVER = " over"  # after the name of whoever has said the last word
 HELD_SECONDS = 120  # without a word of the one who speaks; then another may
 LINGER_SECONDS = 60  # after the last word, for whoever notices the end a little later
 ASK_SECONDS = 2.0
@@ -35,21 +36,42 @@ class Voice:
             with _connect(self.url) as client:
                 if client.set(self._key, self.name, nx=True, ex=HELD_SECONDS):
                     return True
-                if client.get(self._key) != self.name:
+                if client.get(self._key) not in {self.name, self.name + OVER}:
                     return False
-                client.expire(self._key, HELD_SECONDS)
+                client.set(self._key, self.name, ex=HELD_SECONDS)
         except redis.RedisError:
             pass
         return True
 
+    def is_over(self) -> bool:
+        """Whether somebody has said the last word already."""
+        if self.url is None:
+            return False
+        try:
+            with _connect(self.url) as client:
+                return str(client.get(self._key) or "").endswith(OVER)
+        except redis.RedisError:
+            return False
+
     def release(self) -> None:
-        """There is nothing more to say: soon another may speak."""
+        """The last word has been said: soon another may speak."""
+        self._end(self.name + OVER)
+
+    def waive(self) -> None:
+        """Nobody hears this process: another may speak at once."""
+        self._end(None)
+
+    def _end(self, last: str | None) -> None:
         if self.url is None:
             return
         try:
             with _connect(self.url) as client:
-                if client.get(self._key) == self.name:
-                    client.expire(self._key, LINGER_SECONDS)
+                if client.get(self._key) != self.name:
+                    return
+                if last is None:
+                    client.delete(self._key)
+                else:
+                    client.set(self._key, last, ex=LINGER_SECONDS)
         except redis.RedisError:
             return  # it is forgotten by itself
 

@@ -76,9 +76,10 @@ class Watch:
             self._hear(away=False)
         except SQLAlchemyError as error:
             self._let_go()
-            self._since = datetime.now(UTC)
             log.warning("watch.database", error=type(error).__name__)
-            self._hear(away=is_database_away(error))
+            if is_database_away(error):  # any other error neither begins nor ends an outage
+                self._since = datetime.now(UTC)
+                self._hear(away=True)
 
     def deliver(self) -> None:
         """Send what is queued; of many processes each takes what no other has in hand."""

@@ -49,6 +49,8 @@ def find_made(
     ``event`` is the one that the write has just made. In it the jobs' rules would find nothing as long as it was last seen
     just as it was to be made.
     """
+    if event is None:
+        lock_calendar(session, calendar_id)  # a job may be storing one this moment; whoever remembered an event has it
     found = select(Sighting.remote_id, Sighting.version).where(Sighting.calendar_id == calendar_id, Sighting.key == key)
     seen = {row.remote_id: row.version for row in session.execute(found)}
     if event is None:

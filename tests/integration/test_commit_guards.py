@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
 from models.ledger import Slot
-from models.session import lock_agents, transaction
+from models.session import lock_agents, lock_calendar, transaction
 from sync.boundaries import Boundary, watched
 from sync.commit import slots
+from sync.commit.notice import find_made
 from sync.commit.outcome import Skipped
-from sync.domain import Job, Kind
+from sync.domain import CalendarId, Job, Kind, WriteKey
 from sync.errors import Contention, Rejected, WriteOutcomeUnknown
+from sync.records import store_sighting
 from tests.integration.test_commit_crashes import Died
 from tests.integration.world import World, at, drag, shown
 
@@ -155,6 +160,29 @@ def test_a_copy_is_not_undone_by_a_late_one_whose_successor_died_unheard(world: 
     world.quiesce()
     assert (shown(world.mirror), world.booked()) == ([at(10)], [at(10)])
     world.assert_in_step()
+
+
+def test_a_copy_that_a_job_is_storing_while_we_refuse_is_looked_at(world: World) -> None:
+    """The job takes it for ours, since our write is still open; after our refusal nobody else would look at it."""
+    calendar = CalendarId(world.ids["dana-master"])
+    copy = replace(world.master.put(at(10)), key=WriteKey("our-key"))
+
+    def look() -> set[str]:
+        with transaction(world.commit_sessions) as session:
+            return find_made(session, calendar, "our-key")
+
+    def is_waiting() -> bool:
+        return bool(world.sql("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"))
+
+    with ThreadPoolExecutor(1) as other:
+        with transaction(world.app) as session:
+            lock_calendar(session, calendar)
+            store_sighting(session, calendar, copy, row=None)
+            session.flush()
+            found = other.submit(look)
+            while not (is_waiting() or found.done()):
+                time.sleep(0.01)
+        assert found.result() == {copy.remote_id}
 
 
 def test_a_slot_that_changed_since_it_was_read_is_not_changed(world: World) -> None:

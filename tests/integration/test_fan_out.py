@@ -14,7 +14,7 @@ from models.listings import list_due_calendars
 from models.session import Sessions, transaction
 from sync.domain import Job
 from tests.integration.commands import Commands, typed
-from tests.integration.world import World, at
+from tests.integration.world import World, at, drag
 from workers import app as celery
 from workers.jobs import BATCH, fan_out
 
@@ -51,6 +51,30 @@ def test_a_quiet_calendar_waits_for_a_sixtieth_of_its_quiet_and_some_periods_at_
 ) -> None:
     age(read, read=read_seconds, changed=quiet_minutes * 60)
     assert due(read) is is_due
+
+
+@pytest.mark.usefixtures("worker")
+def test_what_would_be_read_a_slot_late_is_read_now(read: World) -> None:
+    """It may stay unread for 40 s, and the next slot is in a minute."""
+    age(read, read=31, changed=2400)
+    assert not due(read)
+    subtask = Sent()
+    fan_out(Sent(), subtask, Job.NEW, every=PERIOD)
+    assert [read.ids[MIRROR]] in [message["args"] for message in subtask.messages]
+
+
+def test_news_that_another_job_has_stored_end_the_quiet_too(read: World) -> None:
+    read.book(at(9))
+    read.quiesce()
+    age(read, read=100, changed=86_400)
+    drag(read.mirror, read.mirror.events()[0], at(15))
+    read.detect(Job.NEW, MIRROR)
+    with transaction(read.app) as session:
+        session.execute(text("UPDATE cursors SET value = NULL WHERE job = 'update'"))  # lost at the vendor: a full read
+    read.detect(Job.UPDATE, MIRROR)
+    with transaction(read.app) as session:
+        session.execute(text("UPDATE cursors SET read_at = read_at - interval '50 seconds'"))
+    assert due(read, Job.UPDATE)
 
 
 def test_a_factor_of_one_reads_quiet_calendars_in_every_period(read: World) -> None:

@@ -263,6 +263,8 @@ def test_a_job_is_not_blamed_for_a_broker_or_a_database_that_was_away(people: Pe
     assert silent(now) == []
     assert silent(now - timedelta(seconds=40)) == ["ReleaseHolds", "ResumeCommits"]
     assert len(silent(now - timedelta(hours=4))) > 5
+    world.sql("UPDATE beat_jobs SET ran_at = now() - interval '9 hours', next_slot = now() - interval '8 hours'")
+    assert ["Prune" in silent(now - timedelta(minutes=minutes)) for minutes in (10, 16)] == [False, True]
     with transaction(world.app) as session:
         open_alert(session, "silent:UpdateSync", code="job_silent", detail={"job": "UpdateSync"})
     assert silent(now) == ["UpdateSync"]
@@ -531,6 +533,34 @@ def test_of_several_that_miss_the_database_one_tells_and_another_when_it_falls_s
     for moment in (200, 231):
         second.hear(away=True, at=moment)
     assert receiver.titles[2:] == ["[critical] The database does not answer"]
+
+
+def test_one_whom_nobody_hears_lets_another_tell(receiver: Receiver, valkey: EmbeddedValkey) -> None:
+    receiver.refusing = False
+    receiver.got.clear()
+    settings = Settings(_env_file=None, alert_urls=SecretStr("json://127.0.0.1:1"))
+    mute = Outage(settings, Voice(valkey.url(), "mute"))
+    heard = outage_of(receiver, Voice(valkey.url(), "mute"))
+    for moment in range(0, 70, 2):
+        mute.hear(away=True, at=moment)
+        heard.hear(away=True, at=moment + 1)
+    assert receiver.titles == ["[critical] The database does not answer"]
+
+
+def test_the_end_is_told_for_one_who_did_not_live_to_say_it(receiver: Receiver, valkey: EmbeddedValkey) -> None:
+    receiver.refusing = False
+    receiver.got.clear()
+    first, second = (outage_of(receiver, Voice(valkey.url(), "dead")) for _ in range(2))
+    for moment in range(0, 40, 2):
+        first.hear(away=True, at=moment)
+        second.hear(away=True, at=moment + 1)
+    second.hear(away=False, at=70)
+    assert len(receiver.titles) == 1  # the other may still live
+    with redis.Redis.from_url(valkey.url(), decode_responses=True) as client:
+        client.flushall()  # nothing has been heard of it for long enough
+    for moment in (101, 103, 140):
+        second.hear(away=False, at=moment)
+    assert receiver.titles[1:] == ["[resolved] over: The database does not answer"]
 
 
 def test_without_the_broker_too_everybody_tells_rather_than_nobody(receiver: Receiver) -> None:
