@@ -165,8 +165,9 @@ def _report_latency(report: Report, what: str, seconds: list[float], *, floor: f
 
 def test_race(plant: Plant, report: Report) -> None:
     """A thousand wishes for one hour of one agent, decided by four processes."""
-    before, rivals = plant.deadlocks(), plant.ask(RIVALS, hours=[hour(900_000)] * RIVALS)
+    before = plant.deadlocks()
     with plant.team(concurrency=4) as team:
+        rivals = plant.ask(RIVALS, hours=[hour(900_000)] * RIVALS)
         cost = _timed(team, lambda: plant.send(rivals), plant.await_decided)
     assert _accepted(plant, rivals) == 1
     deadlocks = plant.deadlocks() - before
