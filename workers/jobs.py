@@ -85,7 +85,9 @@ def run_calendar(task: Any, job: Job, calendar_id: int) -> str:  # noqa: ANN401 
         if isinstance(decision, RetryIn) and decision.seconds <= POLICY.cap:
             _hold_back(failed, decision.seconds)
             # The first message was void after its period; this one is not, or a vendor that hangs would never be given up.
-            raise task.retry(exc=error, countdown=decision.seconds, expires=None) from error
+            told = task.request.get("argsrepr")  # kept, else Flower would show the bare number from now on
+            shown = {"argsrepr": told} if told else {}
+            raise task.retry(exc=error, countdown=decision.seconds, expires=None, **shown) from error
         if isinstance(error, NeedsHuman):
             _stop(failed)
             raise
