@@ -111,14 +111,20 @@ def test_a_move_that_the_vendor_rejects_after_an_unheard_attempt_is_refused(worl
     world.assert_in_step()
 
 
-def test_a_copy_that_is_out_of_date_cannot_land_late(world: World) -> None:
-    """A copy's first worker sleeps just before it writes; the appointment moves away and back; nobody is misled."""
+def due_copy(world: World) -> str:
+    """A person has moved a booking on the master from 10 to 15, and the mirror is still to follow: the copy's reference."""
     world.book(at(10))
     drag(world.master, world.master.events()[0], at(15))
     world.detect(Job.UPDATE, "dana-master")
     (proposal,) = world.due()
     world.engine.commit(proposal)
     (copy,) = world.due()
+    return copy
+
+
+def test_a_copy_that_is_out_of_date_cannot_land_late(world: World) -> None:
+    """A copy's first worker sleeps just before it writes; the appointment moves away and back; nobody is misled."""
+    copy = due_copy(world)
 
     def another() -> None:
         world.expire_leases()
@@ -137,12 +143,7 @@ def test_a_copy_that_is_out_of_date_cannot_land_late(world: World) -> None:
 
 def test_a_copy_is_not_undone_by_a_late_one_whose_successor_died_unheard(world: World) -> None:
     """The successor brought the copy back to where it was, and did not live to say so: it looks as the late one knew it."""
-    world.book(at(10))
-    drag(world.master, world.master.events()[0], at(15))
-    world.detect(Job.UPDATE, "dana-master")
-    (proposal,) = world.due()
-    world.engine.commit(proposal)
-    (copy,) = world.due()
+    copy = due_copy(world)
 
     def another() -> None:
         world.expire_leases()
