@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,7 +17,8 @@ import pytest
 import requests
 from sqlalchemy import Engine, text
 
-from sync.domain import Interval, Job
+from sync.domain import Attendee, Interval, Job, Kind
+from sync.intake import Request, receive
 from sync.openings import WEEKDAYS
 from tests.conftest import Shared
 from tests.integration.served import Web, serve
@@ -135,6 +138,59 @@ def test_the_same_wish_after_a_lost_answer_is_the_same_hold(visitor: Visitor) ->
     answers = [visitor.hold(half(10), key=SECRET).json() for _ in range(2)]
     assert [one["state"] for one in answers] == ["held", "held"]
     assert answers[0]["hold"] == answers[1]["hold"]
+
+
+@contextmanager
+def held_up(owner: Engine) -> Iterator[Callable[[], None]]:
+    """Whoever looks at what is free waits there until the end of the block; what is given waits until somebody does."""
+    waiting = text("SELECT count(*) FROM pg_locks WHERE relation = 'cursors'::regclass AND NOT granted")
+    with owner.connect() as connection, connection.begin():
+        connection.execute(text("LOCK TABLE cursors IN ACCESS EXCLUSIVE MODE"))
+
+        def until_one_waits() -> None:
+            until = time.monotonic() + 4
+            while not connection.execute(waiting).scalar_one():
+                assert time.monotonic() < until, "nobody came to look"
+                time.sleep(0.01)
+
+        yield until_one_waits
+
+
+def test_a_hold_asked_for_twice_at_once_is_no_refusal(visitor: Visitor, owner_engine: Engine) -> None:
+    body = times(half(10)) | {"version": 0, "key": SECRET}
+    same = Request(f"page:{SECRET}", "dana", half(10), kind=Kind.HOLD, origin="page", slot_version=0, hold_seconds=300)
+    with ThreadPoolExecutor(1) as pool:
+        with held_up(owner_engine) as until_one_waits:
+            slow = pool.submit(visitor.send, "POST", "dana/holds", body=body)
+            until_one_waits()
+            quick = receive(visitor.world.app, same)
+            visitor.world.decide(quick.id)
+        answer = slow.result().json()
+    assert (answer["state"], answer["hold"]) == ("held", quick.hold)
+
+
+def test_a_form_sent_twice_at_once_is_no_refusal(visitor: Visitor, owner_engine: Engine) -> None:
+    typed = times(half(10)) | {"version": "0", "visit": SECRET} | GUEST
+    guest = (Attendee(GUEST["name"], GUEST["email"]),)
+    same = Request(
+        f"book:{SECRET}",
+        "dana",
+        half(10),
+        f"Meeting with {GUEST['name']}",
+        origin="page",
+        attendees=guest,
+        slot_version=0,
+        hold=SECRET,
+    )
+    with ThreadPoolExecutor(1) as pool:
+        with held_up(owner_engine) as until_one_waits:
+            slow = pool.submit(visitor.send, "POST", "dana/form", data=typed)
+            until_one_waits()
+            quick = receive(visitor.world.app, same)
+            visitor.world.decide(quick.id)
+        sent = slow.result()
+    assert (sent.status_code, sent.headers.get("Location")) == (303, f"/book/dana/form/{SECRET}")
+    assert "Booked" in visitor.send("GET", f"dana/form/{SECRET}").text
 
 
 def test_who_comes_second_is_told_what_is_free(visitor: Visitor, web: Web) -> None:

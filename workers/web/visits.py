@@ -107,7 +107,8 @@ def ask_hold(agent: str, wanted: Interval, *, version: int | None, key: str) -> 
         Malformed: the key was used for something else.
     """
     key = f"page:{key}"
-    if _asked(agent, key) is None and not is_offered(agent, wanted):
+    # Whether it was asked before is looked at last: else the same wish, sent twice at once, takes the time from itself.
+    if not is_offered(agent, wanted) and not _was_asked(agent, key):
         return None
     request = intake.Request(
         key=key,
@@ -132,11 +133,8 @@ def ask_booking(
         NotFound: no such agent.
         Malformed: something else was asked with this secret before.
     """
-    if (
-        _asked(agent, f"book:{secret}") is None
-        and not _is_kept(agent, wanted, secret)
-        and not is_offered(agent, wanted)
-    ):
+    may_wish = _is_kept(agent, wanted, secret) or is_offered(agent, wanted)
+    if not may_wish and not _was_asked(agent, f"book:{secret}"):  # last, as in ask_hold
         return None
     request = intake.Request(
         key=f"book:{secret}",
@@ -181,7 +179,7 @@ def get_booking(agent: str, secret: str) -> int:
     Raises:
         NotFound: nothing was asked for with it.
     """
-    found = _asked(agent, f"book:{secret}")
+    found = _find_wish(agent, f"book:{secret}")
     if found is None:
         raise NotFound("no such booking")
     return found
@@ -245,6 +243,10 @@ def _is_kept(agent: str, wanted: Interval, secret: str) -> bool:
     return Interval(found.starts_at, found.ends_at) == wanted
 
 
-def _asked(agent: str, key: str) -> int | None:
+def _was_asked(agent: str, key: str) -> bool:
+    return _find_wish(agent, key) is not None
+
+
+def _find_wish(agent: str, key: str) -> int | None:
     with transaction(runtime().sessions) as session:
         return find_request(session, agent, key)
