@@ -122,6 +122,11 @@ class MemoryCalendar:
         """Make every cursor handed out so far worthless."""
         self.expired_before = self._last + 1
 
+    def may_answer(self, cursor: str) -> bool:
+        """Whether a read from this cursor on would find anything, or meet a fault."""
+        since = int(cursor)
+        return since != self._last or since < self.expired_before or bool(self.unparsed or self._armed)
+
     def events(self) -> list[RemoteEvent]:
         """What a person looking at the calendar sees."""
         return [row.state for row in list(self.rows.values()) if isinstance(row.state, RemoteEvent)]

@@ -141,6 +141,26 @@ class World:
         """Run every job once; the answer is what they proposed."""
         return [found for calendar in self.ids for job in jobs for found in self.detect(job, calendar).proposals]
 
+    def detect_news(self, jobs: Sequence[Job] = tuple(Job)) -> list[ProposalId]:
+        """``detect_all`` without those runs that would read nothing, with which half of the time of all tests went by."""
+        query = (
+            "SELECT calendar_id, job, value FROM cursors JOIN calendars ON calendars.id = calendar_id"
+            " WHERE provider = 'memory' AND value IS NOT NULL AND opened_at > now() - interval '23 hours'"
+        )
+        cursors = {(calendar_id, Job(job)): value for calendar_id, job, value in self.sql(query)}
+
+        def reads_nothing(job: Job, name: str) -> bool:
+            calendar, cursor = self.calendars.of(name), cursors.get((self.ids[name], job))
+            return type(calendar) is MemoryCalendar and cursor is not None and not calendar.may_answer(cursor)
+
+        runs = [(job, calendar) for calendar in self.ids for job in jobs]
+        return [
+            found
+            for job, calendar in runs
+            if not reads_nothing(job, calendar)
+            for found in self.detect(job, calendar).proposals
+        ]
+
     def decide(self, proposal_id: int) -> Outcome:
         return self.engine.commit(f"proposal:{proposal_id}")
 
@@ -162,8 +182,8 @@ class World:
     def quiesce(self, *, rounds: int = 8) -> None:
         """Let jobs and commit task run until neither finds anything to do."""
         for _ in range(rounds):
-            found = self.detect_all()
-            if self.work() and not found and not self.detect_all(list(reversed(Job))):
+            found = self.detect_news()
+            if self.work() and not found and not self.detect_news(list(reversed(Job))):
                 return
         message = f"never quiet: {self.reasons()} {self.due()}"
         raise AssertionError(message)
