@@ -50,3 +50,8 @@ class Base(DeclarativeBase):
 def is_among(column: InstrumentedAttribute[Any], values: Collection[Any]) -> ColumnElement[bool]:
     """Whether the column holds one of ``values``, sent as one array: a list has as many parameters, and 65,535 at the most."""
     return column == any_(bindparam(None, list(values), ARRAY(column.type)))
+
+
+def is_among_the(column: InstrumentedAttribute[Any], name: str) -> ColumnElement[bool]:
+    """``is_among`` for a statement that is built before its values are known: they are the parameter ``name``, a list."""
+    return column == any_(bindparam(name, type_=ARRAY(column.type)))

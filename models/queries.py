@@ -7,13 +7,40 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, exists, func, or_, select
+from sqlalchemy import and_, bindparam, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from models.agents import Agent, Calendar
-from models.base import is_among
+from models.base import is_among_the
 from models.ledger import FOLLOWING, Appointment, Decision, RemoteLink, Slot, Write
 from models.proposals import FINAL_STATES, Proposal
+
+# Built once: every read that finds something asks these.
+_LINKS = (
+    select(RemoteLink)
+    .join(Appointment)
+    .join(Calendar, Calendar.id == RemoteLink.calendar_id)
+    .where(
+        RemoteLink.calendar_id == bindparam("calendar"),
+        is_among_the(RemoteLink.remote_id, "ids"),
+        ~RemoteLink.gone,
+        Appointment.state == "confirmed",
+        Appointment.agent_id == Calendar.agent_id,  # one that went to another agent is only waiting to be taken off
+    )
+)
+_LINKED = select(RemoteLink.remote_id, RemoteLink.gone, RemoteLink.updated).where(
+    RemoteLink.calendar_id == bindparam("calendar"), is_among_the(RemoteLink.remote_id, "ids")
+)
+_WRITES = select(Write.key, Write.remote_id, Write.state).where(
+    Write.calendar_id == bindparam("calendar"),
+    is_among_the(Write.key, "write_keys"),
+    Write.action.in_(("create", "copy")),
+)
+_OVERTAKEN = select(Decision.proposal_id).where(
+    is_among_the(Decision.proposal_id, "ids"),
+    Decision.reason.in_(("stale", "gone")),
+    Decision.evidence["step"].astext.in_(("claim", "follow")),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +59,7 @@ class LinkRecord:
 
 def list_links(session: Session, calendar_id: int, remote_ids: Collection[str]) -> list[LinkRecord]:
     """The links of live appointments among these events of a calendar."""
-    rows = session.scalars(
-        select(RemoteLink)
-        .join(Appointment)
-        .join(Calendar, Calendar.id == RemoteLink.calendar_id)
-        .where(
-            RemoteLink.calendar_id == calendar_id,
-            is_among(RemoteLink.remote_id, remote_ids),
-            ~RemoteLink.gone,
-            Appointment.state == "confirmed",
-            Appointment.agent_id == Calendar.agent_id,  # one that went to another agent is only waiting to be taken off
-        )
-    )
+    rows = session.scalars(_LINKS, {"calendar": calendar_id, "ids": list(remote_ids)})
     return [
         LinkRecord(
             row.remote_id,
@@ -61,11 +77,7 @@ def list_links(session: Session, calendar_id: int, remote_ids: Collection[str]) 
 
 def list_linked_ids(session: Session, calendar_id: int, remote_ids: Collection[str]) -> dict[str, datetime | None]:
     """Events that carry an appointment, or once did: those with the vendor's time of the last state that we knew."""
-    rows = session.execute(
-        select(RemoteLink.remote_id, RemoteLink.gone, RemoteLink.updated).where(
-            RemoteLink.calendar_id == calendar_id, is_among(RemoteLink.remote_id, remote_ids)
-        )
-    )
+    rows = session.execute(_LINKED, {"calendar": calendar_id, "ids": list(remote_ids)})
     return {remote_id: updated if gone else None for remote_id, gone, updated in rows}
 
 
@@ -91,11 +103,7 @@ class WriteRecord:
 
 def list_writes(session: Session, calendar_id: int, keys: Collection[str]) -> dict[str, WriteRecord]:
     """Writes of ours that may have made an event on this calendar, by key."""
-    rows = session.execute(
-        select(Write.key, Write.remote_id, Write.state).where(
-            Write.calendar_id == calendar_id, is_among(Write.key, keys), Write.action.in_(("create", "copy"))
-        )
-    )
+    rows = session.execute(_WRITES, {"calendar": calendar_id, "write_keys": list(keys)})
     return {
         key: WriteRecord(key, remote_id, vain=state == "failed" or (state == "done" and remote_id is None))
         for key, remote_id, state in rows
@@ -104,15 +112,7 @@ def list_writes(session: Session, calendar_id: int, keys: Collection[str]) -> di
 
 def list_overtaken(session: Session, proposal_ids: Collection[int]) -> set[int]:
     """Those of the proposals whose event had changed before anybody judged it, so that they settled nothing."""
-    return set(
-        session.scalars(
-            select(Decision.proposal_id).where(
-                is_among(Decision.proposal_id, proposal_ids),
-                Decision.reason.in_(("stale", "gone")),
-                Decision.evidence["step"].astext.in_(("claim", "follow")),
-            )
-        )
-    )
+    return set(session.scalars(_OVERTAKEN, {"ids": list(proposal_ids)}))
 
 
 @dataclass(frozen=True, slots=True)

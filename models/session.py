@@ -19,6 +19,15 @@ UNSEEN = {"synchronize_session": False}
 AGENT_LOCK_SPACE = 7_001
 CALENDAR_LOCK_SPACE = 7_003
 
+# Statements that every decision and every read sends are built once, when their module is loaded: to put one together
+# takes longer than to send it.
+_NOW = select(func.clock_timestamp())
+_LOCK = text("SELECT pg_advisory_xact_lock(:space, :number)")
+_LOCK_AGENT = text(
+    "SELECT pg_advisory_xact_lock(:space, :agent), set_config('watertight.cause', :cause, true),"
+    " set_config('watertight.actor', :actor, true)"
+)
+
 _inside: ContextVar[bool] = ContextVar("inside_transaction", default=False)
 
 
@@ -82,7 +91,7 @@ def refuse_inside_transaction() -> None:
 
 def database_now(session: Session) -> datetime:
     """The database's clock: the only one that leases and due times are compared with."""
-    now: datetime = session.execute(select(func.clock_timestamp())).scalar_one()
+    now: datetime = session.execute(_NOW).scalar_one()
     return now
 
 
@@ -95,13 +104,8 @@ def lock_agents(session: Session, agent_ids: Collection[int], *, cause: str, act
     for each other.
     """
     for agent_id in sorted(set(agent_ids)):
-        session.execute(
-            text(
-                "SELECT pg_advisory_xact_lock(:space, :agent), set_config('watertight.cause', :cause, true),"
-                " set_config('watertight.actor', :actor, true)"
-            ),
-            {"space": AGENT_LOCK_SPACE, "agent": agent_id, "cause": cause, "actor": actor},
-        )
+        told = {"space": AGENT_LOCK_SPACE, "agent": agent_id, "cause": cause, "actor": actor}
+        session.execute(_LOCK_AGENT, told)
 
 
 def lock_calendar(session: Session, calendar_id: int) -> None:
@@ -109,6 +113,4 @@ def lock_calendar(session: Session, calendar_id: int) -> None:
 
     Whoever needs the agent's lock too takes that one first.
     """
-    session.execute(
-        text("SELECT pg_advisory_xact_lock(:space, :calendar)"), {"space": CALENDAR_LOCK_SPACE, "calendar": calendar_id}
-    )
+    session.execute(_LOCK, {"space": CALENDAR_LOCK_SPACE, "number": calendar_id})

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import or_, select
+from sqlalchemy import bindparam, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -31,6 +31,14 @@ from sync.quarantine import quarantine
 from sync.reading import Claim, Read, read_calendar
 from sync.records import calendar_ref
 from sync.sightings import list_seen, merge_changes
+
+_CALENDAR = select(Calendar, Agent).join(Agent).where(Calendar.id == bindparam("calendar"))
+_CURSOR = (
+    select(Cursor)
+    .where(Cursor.calendar_id == bindparam("calendar"), Cursor.job == bindparam("job"))
+    .with_for_update()
+    .execution_options(populate_existing=True)
+)
 
 LEASE_SECONDS = 120  # longer than the slowest read that the transport's timeouts and page caps allow in practice
 
@@ -130,7 +138,7 @@ class Detector:
         return Report(job, calendar_id, None, len(read.changes), read.full, len(read.unparsed), tuple(wishes))
 
     def _look(self, session: Session, job: Job, calendar_id: CalendarId) -> Claim:
-        found = session.execute(select(Calendar, Agent).join(Agent).where(Calendar.id == calendar_id)).one_or_none()
+        found = session.execute(_CALENDAR, {"calendar": calendar_id}).one_or_none()
         if found is None:
             message = f"no calendar {calendar_id}"
             raise NotFound(message)
@@ -224,16 +232,11 @@ class Detector:
 
 def _lock_cursor(session: Session, job: Job, calendar_id: CalendarId) -> Cursor:
     """This job's cursor, made at its first run."""
-    query = (
-        select(Cursor)
-        .where(Cursor.calendar_id == calendar_id, Cursor.job == job.value)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    )
-    found = session.scalars(query).one_or_none()
+    named = {"calendar": calendar_id, "job": job.value}
+    found = session.scalars(_CURSOR, named).one_or_none()
     if found is None:
         session.execute(insert(Cursor).values(calendar_id=calendar_id, job=job.value).on_conflict_do_nothing())
-        found = session.scalars(query).one()
+        found = session.scalars(_CURSOR, named).one()
     return found
 
 

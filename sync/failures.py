@@ -5,17 +5,25 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any, Literal
 
-from sqlalchemy import func, or_, select, text, update
+from sqlalchemy import bindparam, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from models.failures import Alert, Attempt, DeadLetter
+from models.session import UNSEEN
 from sync.alarms import Alarm
 from sync.catalogue import severity_of
 from sync.errors import WatertightError
 from sync.retry import branch_of
 
 EXCERPT_CHARACTERS = 500
+
+_RESOLVE = (
+    update(Alert)
+    .where(or_(Alert.cause == bindparam("the_cause"), func.starts_with(Alert.cause, bindparam("parts"))))
+    .where(Alert.resolved_at.is_(None))
+    .values(resolved_at=func.clock_timestamp())
+)
 Closed = Literal["replayed", "solved"]
 
 
@@ -63,12 +71,7 @@ def resolve_alerts(session: Session, causes: Collection[str]) -> None:
 
 def resolve_alert(session: Session, cause: str) -> None:
     """Close the open alerts of this cause, and of what it splits into (``new:7`` into ``new:7:forbidden``)."""
-    session.execute(
-        update(Alert)
-        .where(or_(Alert.cause == cause, Alert.cause.startswith(f"{cause}:", autoescape=True)))
-        .where(Alert.resolved_at.is_(None))
-        .values(resolved_at=func.clock_timestamp())
-    )
+    session.execute(_RESOLVE, {"the_cause": cause, "parts": f"{cause}:"}, execution_options=UNSEEN)
 
 
 def code_of(error: BaseException) -> str:

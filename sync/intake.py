@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from models.agents import Agent
-from models.base import is_among
+from models.base import is_among_the
 from models.proposals import Proposal
 from models.queries import find_owner
 from models.session import Sessions, transaction
@@ -24,6 +24,10 @@ from sync.records import dump_attendees
 HOLD_SECONDS = 300
 LONGEST_HOLD_SECONDS = 3600
 AT_ONCE = 500  # proposals of one statement
+
+_KNOWN = select(Proposal.key).where(is_among_the(Proposal.key, "keys"))
+_PROPOSE = insert(Proposal).on_conflict_do_nothing(index_elements=["key"]).returning(Proposal.key, Proposal.id)
+_AGENT = select(Agent.id).where(Agent.slug == bindparam("agent"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +126,7 @@ def _agent_id(session: Session, request: Request) -> int:
             raise NotFound("no such hold")
     if request.agent is None and owner is not None:
         return owner
-    agent_id = session.scalar(select(Agent.id).where(Agent.slug == request.agent))
+    agent_id = session.scalar(_AGENT, {"agent": request.agent})
     if agent_id is None:
         message = f"no agent {request.agent!r}"
         raise NotFound(message)
@@ -150,13 +154,12 @@ def _insert_wishes(
     session: Session, wishes: Sequence[Wish], *, ref: CalendarRef, agent_id: int
 ) -> list[ProposalId | None]:
     keys = [wish.key for wish in wishes]
-    before = set(session.scalars(select(Proposal.key).where(is_among(Proposal.key, keys))))
+    before = set(session.scalars(_KNOWN, {"keys": keys}))
     fresh = {key: wish for key, wish in zip(keys, wishes, strict=True) if key not in before}
     rows = [{"key": key, "agent_id": agent_id, **_wished(wish, ref)} for key, wish in fresh.items()]
     if not rows:
         return [None] * len(keys)
-    row = insert(Proposal).on_conflict_do_nothing(index_elements=["key"]).returning(Proposal.key, Proposal.id)
-    inserted = {key: ProposalId(number) for key, number in session.connection().execute(row, rows)}
+    inserted = {key: ProposalId(number) for key, number in session.connection().execute(_PROPOSE, rows)}
     return [inserted.pop(key, None) for key in keys]
 
 

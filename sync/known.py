@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Integer, Row, bindparam, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from models.agents import Calendar
-from models.base import is_among
+from models.base import is_among_the
 from models.feeds import Sighting
 from models.proposals import FINAL_STATES, Proposal
 from models.queries import LinkRecord, list_linked_ids, list_links, list_overtaken, list_writes
@@ -30,6 +30,20 @@ _LAST = (
     Proposal.attendees,
     Proposal.remote_version,
 )
+_CALENDAR = bindparam("calendar", type_=Integer)
+_LAST_PROPOSALS = (
+    select(*_LAST)
+    .where(Proposal.calendar_id == _CALENDAR, is_among_the(Proposal.remote_id, "ids"), Proposal.kind != Kind.REPAIR)
+    .ext(distinct_on(Proposal.remote_id))
+    .order_by(Proposal.remote_id, Proposal.id.desc())
+)
+_HEIRS = select(Sighting.replaces, Sighting.remote_id, Sighting.deleted).where(
+    Sighting.calendar_id == _CALENDAR, Sighting.replaces.is_not(None), is_among_the(Sighting.replaces, "ids")
+)
+_KEYS = select(Sighting.remote_id, Sighting.key).where(
+    Sighting.calendar_id == _CALENDAR, is_among_the(Sighting.remote_id, "ids"), Sighting.key.is_not(None)
+)
+_ON_REFUSAL = select(Calendar.on_refusal).where(Calendar.id == _CALENDAR)
 LONGEST_CHAIN = 50  # of events that replace one another; a vendor may tell of a circle
 
 
@@ -51,7 +65,7 @@ def load_known(session: Session, calendar_id: CalendarId, batch: Sequence[Seen])
     linked = {RemoteId(remote_id) for remote_id in links}
     made, strays = _by_key(session, calendar_id, ids)
     restored = {seen.remote_id for seen in batch if seen.revived} - linked - strays
-    answers = session.scalar(select(Calendar.on_refusal).where(Calendar.id == calendar_id)) != "leave"
+    answers = session.scalar(_ON_REFUSAL, {"calendar": calendar_id}) != "leave"
     return Known(
         agreed=agreed,
         ours=linked | (made - restored),  # another copy has taken its place; whoever restored it means it
@@ -76,23 +90,14 @@ def _heirs(session: Session, calendar_id: CalendarId, batch: Sequence[Seen]) -> 
 
 def _replaced(session: Session, calendar_id: CalendarId, ids: Sequence[RemoteId], *, hops: int) -> set[RemoteId]:
     """Those that live on in another event."""
-    rows = session.execute(
-        select(Sighting.replaces, Sighting.remote_id, Sighting.deleted).where(
-            Sighting.calendar_id == calendar_id, Sighting.replaces.is_not(None), is_among(Sighting.replaces, ids)
-        )
-    ).all()
+    rows = session.execute(_HEIRS, {"calendar": calendar_id, "ids": ids}).all()
     ended = [RemoteId(heir) for _, heir, deleted in rows if deleted]
     later = _replaced(session, calendar_id, ended, hops=hops - 1) if ended and hops else set()
     return {RemoteId(before) for before, heir, deleted in rows if before and (not deleted or heir in later)}
 
 
 def _last_proposals(session: Session, calendar_id: CalendarId, ids: Sequence[RemoteId]) -> dict[RemoteId, _Last]:
-    rows = session.execute(
-        select(*_LAST)
-        .where(Proposal.calendar_id == calendar_id, is_among(Proposal.remote_id, ids), Proposal.kind != Kind.REPAIR)
-        .ext(distinct_on(Proposal.remote_id))
-        .order_by(Proposal.remote_id, Proposal.id.desc())
-    )
+    rows = session.execute(_LAST_PROPOSALS, {"calendar": calendar_id, "ids": ids})
     return {RemoteId(row.remote_id): row for row in rows if row.remote_id is not None}
 
 
@@ -132,11 +137,7 @@ def _by_key(session: Session, calendar_id: CalendarId, ids: Sequence[RemoteId]) 
 
     A person who copies our event copies its key too; the copy has another id than the one the write recorded, and is theirs.
     """
-    rows = session.execute(
-        select(Sighting.remote_id, Sighting.key).where(
-            Sighting.calendar_id == calendar_id, is_among(Sighting.remote_id, ids), Sighting.key.is_not(None)
-        )
-    )
+    rows = session.execute(_KEYS, {"calendar": calendar_id, "ids": ids})
     keys = {RemoteId(remote_id): key for remote_id, key in rows if key is not None}
     writes = list_writes(session, calendar_id, list(keys.values()))
     made = {

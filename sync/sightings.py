@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from sqlalchemy import ColumnElement, insert, select
+from sqlalchemy import ColumnElement, bindparam, insert, select
 from sqlalchemy.orm import Session
 
-from models.base import is_among
+from models.base import is_among_the
 from models.feeds import Sighting
 from sync.changes import Seen, is_newer
 from sync.domain import CalendarId, RemoteEvent, RemoteId, Removal
@@ -18,6 +18,12 @@ AT_ONCE = 500  # rows of one statement: what they take as parameters is several 
 # Without the rows' own objects: a full read looks at every event, and changes few.
 _SEEN = [Sighting.__table__.c[name] for name in Seen.__dataclass_fields__ if name != "interval"]
 _SEEN += [Sighting.__table__.c.starts_at, Sighting.__table__.c.ends_at]
+_HERE = Sighting.calendar_id == bindparam("calendar")
+_THESE = is_among_the(Sighting.remote_id, "ids")
+_SEEN_HERE = select(*_SEEN).where(_HERE)
+_THESE_SEEN = _SEEN_HERE.where(_THESE)
+_ROWS = select(Sighting).where(_HERE, _THESE)
+_FIRST = insert(Sighting)
 
 
 def list_seen(
@@ -28,10 +34,11 @@ def list_seen(
     where: Sequence[ColumnElement[bool]] = (),
 ) -> list[Seen]:
     """The events of a calendar as they are stored; with ``ids`` those alone."""
-    query = select(*_SEEN).where(Sighting.calendar_id == calendar_id, *where)
-    if ids is not None:
-        query = query.where(is_among(Sighting.remote_id, ids))
-    return [seen_of(row) for row in session.execute(query)]
+    if ids is None:
+        rows = session.execute(_SEEN_HERE.where(*where), {"calendar": calendar_id})
+    else:
+        rows = session.execute(_THESE_SEEN.where(*where), {"calendar": calendar_id, "ids": list(ids)})
+    return [seen_of(row) for row in rows]
 
 
 def merge_changes(
@@ -65,8 +72,8 @@ def _move(
     due = {name: change for name, change in newer.items() if name in known or isinstance(change, Removal)}
     if not due:
         return {}
-    query = select(Sighting).where(Sighting.calendar_id == calendar_id, is_among(Sighting.remote_id, due))
-    rows = {RemoteId(row.remote_id): row for row in session.scalars(query)}
+    found = session.scalars(_ROWS, {"calendar": calendar_id, "ids": list(due)})
+    rows = {RemoteId(row.remote_id): row for row in found}
     for name, change in due.items():
         rows[name] = store_sighting(session, calendar_id, change, row=rows.get(name))
     session.flush()
@@ -76,7 +83,7 @@ def _move(
 def _insert(session: Session, calendar_id: CalendarId, events: Sequence[RemoteEvent]) -> None:
     for begin in range(0, len(events), AT_ONCE):
         rows = [_first_row(calendar_id, event) for event in events[begin : begin + AT_ONCE]]
-        session.connection().execute(insert(Sighting), rows)
+        session.connection().execute(_FIRST, rows)
 
 
 def _first_row(calendar_id: CalendarId, event: RemoteEvent) -> dict[str, object]:

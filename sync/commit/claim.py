@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from models.agents import Calendar
@@ -24,6 +24,8 @@ from sync.errors import NotFound
 from sync.records import calendar_ref
 
 TURN_SECONDS = 1.0
+
+_PROPOSAL = select(Proposal, func.clock_timestamp()).where(Proposal.id == bindparam("proposal")).with_for_update()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +80,7 @@ def claim(session: Session, proposal_id: int) -> Order | Follow | Stray | Mend |
     """
     parties = _parties(session, proposal_id)
     parties.lock(session, proposal_id)
-    locked = select(Proposal, func.clock_timestamp()).where(Proposal.id == proposal_id).with_for_update()
-    proposal, now = session.execute(locked).one()
+    proposal, now = session.execute(_PROPOSAL, {"proposal": proposal_id}).one()
     if proposal.state in FINAL_STATES:
         return Skipped(f"already {proposal.state}")
     if proposal.state != "pending":  # which it is as long as it has no write to the master

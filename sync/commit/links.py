@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from models.agents import Calendar
@@ -17,11 +17,13 @@ from sync.commit.order import wanted_of
 from sync.domain import CalendarId, EventDraft, Interval, Kind, RemoteEvent, Removal
 from sync.records import dump_attendees, seen_of, store_sighting
 
+_ON = RemoteLink.calendar_id == bindparam("calendar")
+_LINK = select(RemoteLink).where(_ON, RemoteLink.appointment_id == bindparam("appointment"))
+_LINK_OF = select(RemoteLink).where(_ON, RemoteLink.remote_id == bindparam("remote"))
+
 
 def find_link(session: Session, *, appointment_id: int, calendar_id: int) -> RemoteLink | None:
-    return session.scalars(
-        select(RemoteLink).where(RemoteLink.appointment_id == appointment_id, RemoteLink.calendar_id == calendar_id)
-    ).one_or_none()
+    return session.scalars(_LINK, {"appointment": appointment_id, "calendar": calendar_id}).one_or_none()
 
 
 def appointment_of(session: Session, proposal: Proposal) -> Appointment | None:
@@ -41,9 +43,7 @@ def appointment_of(session: Session, proposal: Proposal) -> Appointment | None:
 
 def find_link_of(session: Session, calendar_id: int, remote_id: str) -> RemoteLink | None:
     """The link of this event, to a live appointment or a cancelled one."""
-    return session.scalars(
-        select(RemoteLink).where(RemoteLink.calendar_id == calendar_id, RemoteLink.remote_id == remote_id)
-    ).one_or_none()
+    return session.scalars(_LINK_OF, {"calendar": calendar_id, "remote": remote_id}).one_or_none()
 
 
 def find_link_behind(session: Session, calendar_id: int, remote_id: str) -> RemoteLink | None:

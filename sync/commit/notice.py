@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
+from models.base import is_among_the
 from models.feeds import Sighting
 from models.session import database_now, lock_calendar
 from sync.changes import plan_proposals
@@ -20,15 +21,20 @@ from sync.intake import insert_wish
 from sync.known import load_known
 from sync.records import seen_of
 
+_SIGHTINGS = select(Sighting).where(
+    Sighting.calendar_id == bindparam("calendar"), is_among_the(Sighting.remote_id, "remotes")
+)
+_WITH_KEY = select(Sighting.remote_id, Sighting.version).where(
+    Sighting.calendar_id == bindparam("calendar"), Sighting.key == bindparam("write_key")
+)
+
 
 def notice(session: Session, calendar: CalendarRef, agent_id: int, remote_ids: Collection[str]) -> tuple[str, ...]:
     """Propose what the newest sightings of these events ask for; the answer names the proposals."""
     if not remote_ids:
         return ()
     lock_calendar(session, calendar.id)
-    rows = session.scalars(
-        select(Sighting).where(Sighting.calendar_id == calendar.id, Sighting.remote_id.in_(remote_ids))
-    )
+    rows = session.scalars(_SIGHTINGS, {"calendar": calendar.id, "remotes": list(remote_ids)})
     batch = [seen_of(row) for row in rows]
     known, now = load_known(session, calendar.id, batch), database_now(session)
     wishes = [wish for job in Job for wish in plan_proposals(job, batch, known, calendar_id=calendar.id, now=now)]
@@ -51,8 +57,8 @@ def find_made(
     """
     if event is None:
         lock_calendar(session, calendar_id)  # a job may be storing one this moment; whoever remembered an event has it
-    found = select(Sighting.remote_id, Sighting.version).where(Sighting.calendar_id == calendar_id, Sighting.key == key)
-    seen = {row.remote_id: row.version for row in session.execute(found)}
+    found = session.execute(_WITH_KEY, {"calendar": calendar_id, "write_key": key})
+    seen = {row.remote_id: row.version for row in found}
     if event is None:
         return set(seen)
     settled = as_made is not None and as_made.is_shown_by(event) and seen.get(event.remote_id) == event.version

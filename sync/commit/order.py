@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from models.agents import Agent, Calendar
@@ -31,6 +31,7 @@ from sync.records import buffers_of, calendar_ref
 # Taken anew with every step. A step that outlasts it is harmless (same key, conditional writes, fence); a shorter one finds
 # a killed worker's rows sooner.
 LEASE_SECONDS = 30
+_MASTER = select(Calendar, Agent).join(Agent).where(Agent.id == bindparam("agent"), Calendar.role == Role.MASTER.value)
 KINDS = {"create": Kind.BOOK, "update": Kind.MOVE, "delete": Kind.CANCEL, "hold": Kind.HOLD}
 
 
@@ -100,9 +101,7 @@ def master_of(session: Session, agent_id: int) -> tuple[CalendarRef, Buffers]:
 
 
 def _read_master(session: Session, agent_id: int) -> tuple[CalendarRef, Buffers]:
-    found = session.execute(
-        select(Calendar, Agent).join(Agent).where(Agent.id == agent_id, Calendar.role == Role.MASTER.value)
-    ).one_or_none()
+    found = session.execute(_MASTER, {"agent": agent_id}).one_or_none()
     if found is None:
         message = f"agent {agent_id} has no master calendar"
         raise NotFound(message)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 
-from sqlalchemy import and_, func, or_, select, text
+from sqlalchemy import Integer, Select, and_, bindparam, func, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -17,6 +17,21 @@ from sync.domain import Reason, Role
 ANSWERED = (Reason.SLOT_TAKEN, Reason.MASTER_BUSY, Reason.MASTER_UNREADABLE, Reason.REJECTED, Reason.GONE)
 
 
+def _showing() -> Select[Calendar, RemoteLink]:
+    """Calendars of an appointment, with its link where there is one."""
+    its, owner = RemoteLink.appointment_id == bindparam("appointment"), bindparam("agent", type_=Integer)
+    linked = select(RemoteLink.calendar_id).where(its, ~RemoteLink.gone)
+    mirror = and_(Calendar.agent_id == owner, Calendar.role == Role.MIRROR.value)
+    source = and_(Calendar.role == Role.SOURCE.value, Calendar.id.in_(linked))
+    left = and_(Calendar.agent_id != owner, Calendar.id.in_(linked))
+    carries = and_(its, RemoteLink.calendar_id == Calendar.id)
+    shown = select(Calendar, RemoteLink).outerjoin(RemoteLink, carries)
+    return shown.where(or_(mirror, source, left)).order_by(Calendar.id)
+
+
+_SHOWN = _showing()
+
+
 def queue_copies(
     session: Session, appointment: Appointment, proposal: Proposal, *, anew: int | None = None
 ) -> tuple[str, ...]:
@@ -24,15 +39,10 @@ def queue_copies(
 
     These are the agent's mirrors, the source that it came from, and calendars of an agent who had it before.
     """
-    linked = select(RemoteLink.calendar_id).where(RemoteLink.appointment_id == appointment.id, ~RemoteLink.gone)
-    mirror = and_(Calendar.agent_id == appointment.agent_id, Calendar.role == Role.MIRROR.value)
-    source = and_(Calendar.role == Role.SOURCE.value, Calendar.id.in_(linked))
-    left = and_(Calendar.agent_id != appointment.agent_id, Calendar.id.in_(linked))
-    carries = and_(RemoteLink.appointment_id == appointment.id, RemoteLink.calendar_id == Calendar.id)
-    shown = select(Calendar, RemoteLink).outerjoin(RemoteLink, carries).where(or_(mirror, source, left))
+    shown = session.execute(_SHOWN, {"appointment": appointment.id, "agent": appointment.agent_id}).all()
     return tuple(
         _queue(session, appointment, calendar, proposal)
-        for calendar, link in session.execute(shown.order_by(Calendar.id)).all()
+        for calendar, link in shown
         if calendar.id == anew or not is_in_step(session, appointment, calendar, link=link)
     )
 

@@ -6,16 +6,49 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.orm import Session
 
+from models.base import UtcDateTime
 from models.ledger import Appointment, Slot
 from models.session import UNSEEN
 from sync.domain import Interval
 from sync.errors import Contention
 
 LIVE = ("held", "booked")
+
+_OVERLAPPING = (
+    select(Slot)
+    .where(
+        Slot.agent_id == bindparam("agent"),
+        Slot.state.in_(LIVE),
+        Slot.during.op("&&")(
+            func.tstzrange(bindparam("start", type_=UtcDateTime), bindparam("end", type_=UtcDateTime))
+        ),
+        Slot.id.is_distinct_from(bindparam("except_slot")),
+    )
+    .order_by(Slot.during)
+)
+_EXACT = (
+    select(Slot)
+    .where(Slot.agent_id == bindparam("agent"), Slot.during == bindparam("during"))
+    .order_by(Slot.version.desc(), Slot.id.desc())
+    .limit(1)
+)
+_CHANGE = (
+    update(Slot)
+    .where(Slot.id == bindparam("slot"), Slot.version == bindparam("seen"))
+    .values(
+        state=bindparam("new_state"),
+        during=bindparam("new_during"),
+        held_by=bindparam("new_holder"),
+        held_until=bindparam("new_until"),
+        version=Slot.version + 1,
+        changed_at=func.clock_timestamp(),
+    )
+    .returning(Slot)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,24 +67,13 @@ def find_overlapping(
     session: Session, agent_id: int, interval: Interval, *, except_slot: int | None = None
 ) -> list[Slot]:
     """Live slots of the agent that overlap, earliest first."""
-    query = select(Slot).where(
-        Slot.agent_id == agent_id,
-        Slot.state.in_(LIVE),
-        Slot.during.op("&&")(func.tstzrange(interval.start, interval.end)),
-    )
-    if except_slot is not None:
-        query = query.where(Slot.id != except_slot)
-    return list(session.scalars(query.order_by(Slot.during)))
+    asked = {"agent": agent_id, "start": interval.start, "end": interval.end, "except_slot": except_slot}
+    return list(session.scalars(_OVERLAPPING, asked))
 
 
 def find_exact(session: Session, agent_id: int, interval: Interval) -> Slot | None:
     """The newest slot row of exactly this interval, whatever its state: its version is what callers have seen."""
-    return session.scalars(
-        select(Slot)
-        .where(Slot.agent_id == agent_id, Slot.during == as_range(interval))
-        .order_by(Slot.version.desc(), Slot.id.desc())
-        .limit(1)
-    ).one_or_none()
+    return session.scalars(_EXACT, {"agent": agent_id, "during": as_range(interval)}).one_or_none()
 
 
 def hold(session: Session, agent_id: int, interval: Interval) -> Slot:
@@ -79,16 +101,15 @@ def change(
     Raises:
         Contention: somebody changed it without holding the agent's lock.
     """
-    values: dict[str, Any] = {"version": Slot.version + 1, "changed_at": func.clock_timestamp()}
-    values |= {"held_by": hold and hold.proposal_id, "held_until": hold and hold.until}
-    if state is not None:
-        values["state"] = state
-    if interval is not None:
-        values["during"] = as_range(interval)
-    seen = slot.version
-    change = update(Slot).where(Slot.id == slot.id, Slot.version == seen).values(**values).returning(Slot)
+    seen, now = (
+        slot.version,
+        {"new_state": state or slot.state, "new_during": as_range(interval) if interval else slot.during},
+    )
+    now |= {"new_holder": hold and hold.proposal_id, "new_until": hold and hold.until}
     # The row in memory becomes what the database made of it.
-    changed = session.scalars(change, execution_options=UNSEEN | {"populate_existing": True}).one_or_none()
+    changed = session.scalars(
+        _CHANGE, {"slot": slot.id, "seen": seen, **now}, execution_options=UNSEEN | {"populate_existing": True}
+    ).one_or_none()
     if changed is None:
         message = f"slot {slot.id} is no longer at version {seen}"
         raise Contention(message)
