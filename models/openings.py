@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, DateTime, Select, and_, exists, func, or_, select, true
+from sqlalchemy import ColumnElement, DateTime, Select, and_, bindparam, exists, func, or_, select, true
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from models.agents import Agent, Calendar
@@ -48,11 +48,12 @@ class TimesRecord:
 
 def find_times(session: Session, slug: str, *, start: datetime, end: datetime) -> TimesRecord | None:
     """What takes the agent's time between ``start`` and ``end``; None if there is no such agent."""
-    found = session.execute(_agent(slug)).one_or_none()
+    found = session.execute(_AGENT, {"slug": slug}).one_or_none()
     if found is None:
         return None
     agent, now = found.Agent, found.now
-    live, versions = _slots(session, agent.id, start=start, end=end, now=now)
+    asked = {"agent": agent.id, "start": start, "end": end}
+    live, versions = _slots(session, asked, now=now)
     return TimesRecord(
         slug=agent.slug,
         name=agent.name or agent.slug,
@@ -64,7 +65,7 @@ def find_times(session: Session, slug: str, *, start: datetime, end: datetime) -
         buffer_before_minutes=agent.buffer_before_minutes,
         buffer_after_minutes=agent.buffer_after_minutes,
         slots=live,
-        busy=_busy(session, agent.id, start=start, end=end),
+        busy=[(lower, upper) for lower, upper in session.connection().execute(_BUSY, asked).all()],
         versions=versions,
         read_at=found.first_read if found.jobs == JOBS else None,
         stopped=NO_MASTER if found.master is None else found.stopped_code,
@@ -72,7 +73,7 @@ def find_times(session: Session, slug: str, *, start: datetime, end: datetime) -
     )
 
 
-def _agent(slug: str) -> Select[Any]:
+def _agent() -> Select[Any]:
     """The agent, the master, and when the job that is furthest behind read it (if each of them ever did), in one answer."""
     read = (
         select(func.count(Cursor.read_at).label("jobs"), func.min(Cursor.read_at).label("first_read"))
@@ -90,30 +91,8 @@ def _agent(slug: str) -> Select[Any]:
         )
         .outerjoin(Calendar, and_(Calendar.agent_id == Agent.id, Calendar.role == "master"))
         .outerjoin(read, true())
-        .where(Agent.slug == slug)
+        .where(Agent.slug == bindparam("slug"))
     )
-
-
-def _slots(
-    session: Session, agent_id: int, *, start: datetime, end: datetime, now: datetime
-) -> tuple[list[Times], dict[Times, int]]:
-    """What is taken, and the versions of what is free and was used before."""
-    first, last = _bounds(Slot.during)
-    rows = session.connection().execute(
-        select(first, last, Slot.state, Slot.version, Slot.held_until).where(
-            Slot.agent_id == agent_id, Slot.during.op("&&")(func.tstzrange(start, end))
-        )
-    )
-    live: list[Times] = []
-    versions: dict[Times, int] = {}
-    for lower, upper, state, version, held_until in rows.all():
-        ran_out = held_until is not None and held_until <= now
-        if state != "free" and not ran_out:
-            live.append((lower, upper))
-        else:
-            seen = version + ran_out  # whoever takes it ends the hold first, which counts as a change
-            versions[lower, upper] = max(seen, versions.get((lower, upper), 0))
-    return live, versions
 
 
 def _bounds(
@@ -123,7 +102,13 @@ def _bounds(
     return func.lower(during, type_=INSTANT), func.upper(during, type_=INSTANT)
 
 
-def _busy(session: Session, agent_id: int, *, start: datetime, end: datetime) -> list[Times]:
+def _taken_slots() -> Select[*tuple[Any, ...]]:
+    columns = (*_bounds(Slot.during), Slot.state, Slot.version, Slot.held_until)
+    window = func.tstzrange(bindparam("start", type_=UtcDateTime), bindparam("end", type_=UtcDateTime))
+    return select(*columns).where(Slot.agent_id == bindparam("agent"), Slot.during.op("&&")(window))
+
+
+def _busy_times() -> Select[*tuple[Any, ...]]:
     """On the master and the mirrors: what people put on a mirror is about to be proposed.
 
     Of an event that we made, the ledger knows more than a sighting that is no newer: time that was cancelled or moved away
@@ -141,14 +126,31 @@ def _busy(session: Session, agent_id: int, *, start: datetime, end: datetime) ->
         select(func.unnest(union).label("during"))
         .join(Calendar, Calendar.id == Sighting.calendar_id)
         .where(
-            Calendar.agent_id == agent_id,
+            Calendar.agent_id == bindparam("agent"),
             or_(Calendar.role == "master", Calendar.role == "mirror"),
             ~Sighting.deleted,
             Sighting.blocks,
-            Sighting.starts_at < end,
-            Sighting.ends_at > start,
+            Sighting.starts_at < bindparam("end"),
+            Sighting.ends_at > bindparam("start"),
             ~known,
         )
     ).subquery()
-    rows = session.connection().execute(select(*_bounds(during.c.during))).all()
-    return [(lower, upper) for lower, upper in rows]
+    return select(*_bounds(during.c.during))
+
+
+_AGENT, _SLOTS, _BUSY = _agent(), _taken_slots(), _busy_times()
+
+
+def _slots(session: Session, asked: dict[str, Any], *, now: datetime) -> tuple[list[Times], dict[Times, int]]:
+    """What is taken, and the versions of what is free and was used before."""
+    rows = session.connection().execute(_SLOTS, asked)
+    live: list[Times] = []
+    versions: dict[Times, int] = {}
+    for lower, upper, state, version, held_until in rows.all():
+        ran_out = held_until is not None and held_until <= now
+        if state != "free" and not ran_out:
+            live.append((lower, upper))
+        else:
+            seen = version + ran_out  # whoever takes it ends the hold first, which counts as a change
+            versions[lower, upper] = max(seen, versions.get((lower, upper), 0))
+    return live, versions

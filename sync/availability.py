@@ -102,9 +102,7 @@ def _openings(times: TimesRecord, window: Interval, length: timedelta) -> list[O
         notice=timedelta(minutes=times.minimum_notice_minutes),
         ahead=timedelta(days=times.booking_days),
     )
-    taken = Taken(
-        slots=[Interval(*bounds) for bounds in times.slots], busy=[Interval(*bounds) for bounds in times.busy]
-    )
+    taken = Taken(times.slots, times.busy)
     buffers = Buffers(
         before=timedelta(minutes=times.buffer_before_minutes), after=timedelta(minutes=times.buffer_after_minutes)
     )

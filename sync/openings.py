@@ -68,10 +68,13 @@ def _end_of_gap(before: datetime, zone: ZoneInfo) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What stands in the way: ``slots`` of the ledger, and the ``busy`` time of people's own events, as last read."""
+    """What stands in the way: ``slots`` of the ledger, and the ``busy`` time of people's own events, as last read.
 
-    slots: Collection[Interval]
-    busy: Collection[Interval]
+    Beginnings and ends in UTC: there are thousands, and an Interval of each takes longer than everything else here.
+    """
+
+    slots: Collection[tuple[datetime, datetime]]
+    busy: Collection[tuple[datetime, datetime]]
 
 
 def list_openings(
@@ -105,10 +108,13 @@ class _Occupied:
     ``before`` and ``after`` are what is to be kept free around the other.
     """
 
-    def __init__(self, intervals: Collection[Interval], *, before: timedelta, after: timedelta) -> None:
+    def __init__(
+        self, intervals: Collection[tuple[datetime, datetime]], *, before: timedelta, after: timedelta
+    ) -> None:
+        self._before, self._after = before, after
         self._starts: list[datetime] = []
         self._ends: list[datetime] = []
-        for start, end in sorted((one.start - after, one.end + before) for one in intervals):
+        for start, end in sorted(intervals):
             if self._ends and start <= self._ends[-1]:
                 self._ends[-1] = max(self._ends[-1], end)
             else:
@@ -116,5 +122,5 @@ class _Occupied:
                 self._ends.append(end)
 
     def meets(self, start: datetime, end: datetime) -> bool:
-        begun = bisect_left(self._starts, end)
-        return begun > 0 and self._ends[begun - 1] > start
+        begun = bisect_left(self._starts, end + self._after)
+        return begun > 0 and self._ends[begun - 1] > start - self._before

@@ -26,6 +26,10 @@ def span(start: str, end: str) -> Interval:
     return Interval(utc(start), utc(end))
 
 
+def times(start: str, end: str) -> tuple[datetime, datetime]:
+    return utc(start), utc(end)
+
+
 def office(zone: str, *hours: str, notice: int = 0, ahead: int = 3650) -> OfficeHours:
     weekly = {day: list(hours) for day in ALL_DAYS}
     return OfficeHours(zone, weekly, notice=timedelta(minutes=notice), ahead=timedelta(days=ahead))
@@ -98,20 +102,20 @@ def test_what_is_taken_is_not_offered_and_what_touches_is() -> None:
     hours = office("UTC", "09:00-13:00")
     day = span("2027-05-03T00:00", "2027-05-04T00:00")
     for taken in (
-        Taken([span("2027-05-03T10:00", "2027-05-03T11:00")], ()),
-        Taken((), [span("2027-05-03T10:00", "2027-05-03T11:00")]),
+        Taken([times("2027-05-03T10:00", "2027-05-03T11:00")], ()),
+        Taken((), [times("2027-05-03T10:00", "2027-05-03T11:00")]),
     ):
         assert starts(hours, day, taken=taken) == ["03T09:00", "03T11:00", "03T12:00"]
-    over_night = Taken((), [span("2027-05-02T20:00", "2027-05-03T09:01")])
+    over_night = Taken((), [times("2027-05-02T20:00", "2027-05-03T09:01")])
     assert starts(hours, day, taken=over_night) == ["03T10:00", "03T11:00", "03T12:00"]
 
 
 def test_buffers_keep_their_distance_as_the_commit_task_will() -> None:
     hours, day = office("UTC", "09:00-13:00"), span("2027-05-03T00:00", "2027-05-04T00:00")
     buffers = Buffers(before=timedelta(minutes=15), after=timedelta(0))
-    busy = Taken((), [span("2027-05-03T10:00", "2027-05-03T11:00")])
+    busy = Taken((), [times("2027-05-03T10:00", "2027-05-03T11:00")])
     assert starts(hours, day, taken=busy, buffers=buffers) == ["03T09:00", "03T12:00"]
-    slots = Taken([span("2027-05-03T10:00", "2027-05-03T11:00")], ())
+    slots = Taken([times("2027-05-03T10:00", "2027-05-03T11:00")], ())
     assert starts(hours, day, taken=slots, buffers=buffers) == ["03T12:00"]
 
 
