@@ -9,15 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import bindparam, or_, select
+from sqlalchemy import bindparam, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from models.agents import Agent, Calendar
-from models.base import is_among
+from models.base import UtcDateTime, is_among
 from models.feeds import Cursor, Sighting
 from models.queries import list_linked_after
-from models.session import Sessions, database_now, lock_calendar, transaction
+from models.session import Sessions, lock_calendar, transaction
 from sync.boundaries import Boundary, cross
 from sync.changes import Brake, Seen, Wish, plan_proposals
 from sync.domain import CalendarId, Interval, Job, ProposalId
@@ -32,13 +32,19 @@ from sync.reading import Claim, Read, read_calendar
 from sync.records import calendar_ref
 from sync.sightings import list_seen, merge_changes
 
-_CALENDAR = select(Calendar, Agent).join(Agent).where(Calendar.id == bindparam("calendar"))
+_CALENDAR = (
+    select(Calendar, Agent, func.clock_timestamp(type_=UtcDateTime()))
+    .join(Agent)
+    .where(Calendar.id == bindparam("calendar"))
+)
 _CURSOR = (
     select(Cursor)
     .where(Cursor.calendar_id == bindparam("calendar"), Cursor.job == bindparam("job"))
     .with_for_update()
     .execution_options(populate_existing=True)
 )
+
+_Found = tuple[Calendar, Agent, datetime]
 
 LEASE_SECONDS = 120  # longer than the slowest read that the transport's timeouts and page caps allow in practice
 
@@ -130,21 +136,15 @@ class Detector:
             As ``run``.
         """
         with transaction(self._sessions) as session:
-            claim = self._look(session, job, calendar_id)
+            claim = self._look(_find(session, calendar_id), job, session.get(Cursor, (calendar_id, job.value)))
         read = self._read(claim)
         with self._sessions() as session:  # no commit: what is stored to judge by is rolled back
             wishes = self._merge(session, claim, read).wishes
             session.rollback()
         return Report(job, calendar_id, None, len(read.changes), read.full, len(read.unparsed), tuple(wishes))
 
-    def _look(self, session: Session, job: Job, calendar_id: CalendarId) -> Claim:
-        found = session.execute(_CALENDAR, {"calendar": calendar_id}).one_or_none()
-        if found is None:
-            message = f"no calendar {calendar_id}"
-            raise NotFound(message)
-        calendar, agent = found
-        row = session.get(Cursor, (calendar_id, job.value))
-        now = database_now(session)
+    def _look(self, found: _Found, job: Job, row: Cursor | None) -> Claim:
+        calendar, agent, now = found
         may_lose = row is not None and row.may_lose
         claim = Claim(
             job, calendar_ref(calendar, agent), agent.id, 0, None, self._horizon.window(now), now, now, may_lose
@@ -159,10 +159,11 @@ class Detector:
 
     def _claim(self, job: Job, calendar_id: CalendarId) -> Claim | Report:
         with transaction(self._sessions) as session:
-            claim = self._look(session, job, calendar_id)
-            if stopped := session.get_one(Calendar, calendar_id).stopped_code:
+            found = _find(session, calendar_id)
+            if stopped := found[0].stopped_code:
                 return Report(job, calendar_id, skipped=f"stopped by {stopped}")
             row = _lock_cursor(session, job, calendar_id)
+            claim = self._look(found, job, row)
             if row.leased_until is not None and row.leased_until > claim.now:
                 return Report(job, calendar_id, skipped="the run before still works")
             row.lease += 1
@@ -228,6 +229,15 @@ class Detector:
         fresh = [seen for seen in batch if claim.hinted_at is not None and seen.remote_id in news]
         others = tuple(job for job in Job if job is not claim.job and plan(job, fresh))
         return _Merged(plan(claim.job, batch), len(news), others)
+
+
+def _find(session: Session, calendar_id: CalendarId) -> _Found:
+    found = session.execute(_CALENDAR, {"calendar": calendar_id}).one_or_none()
+    if found is None:
+        message = f"no calendar {calendar_id}"
+        raise NotFound(message)
+    calendar, agent, now = found
+    return calendar, agent, now
 
 
 def _lock_cursor(session: Session, job: Job, calendar_id: CalendarId) -> Cursor:

@@ -16,6 +16,9 @@ from sync.pushes import Push
 from tests.integration.world import World, at
 
 QUERIES_OF_AN_ANSWER = 3
+STATEMENTS_OF_A_QUIET_READ = (
+    6  # the calendar, its cursor and the lease on it; the cursor again, what is over, the cursor moved
+)
 
 
 @contextmanager
@@ -44,6 +47,14 @@ def test_a_first_read_of_forty_events_takes_as_many_statements_as_one_of_four(wo
             assert len(world.detect(Job.NEW, name).proposals) == count
         taken.append(len(statements))
     assert taken[0] == taken[1]
+
+
+def test_a_read_that_finds_nothing_takes_a_handful(world: World) -> None:
+    """Nearly all reads are like this."""
+    world.detect(Job.NEW, "dana-mirror")
+    with counted(world.app) as statements:
+        assert world.detect(Job.NEW, "dana-mirror").read == 0
+    assert len(statements) == STATEMENTS_OF_A_QUIET_READ, statements
 
 
 def test_what_can_be_offered_is_found_in_three_queries_however_full_the_calendar(world: World) -> None:
