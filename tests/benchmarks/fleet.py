@@ -88,8 +88,10 @@ _sent: Counter[str] = Counter()
 
 
 @signals.before_task_publish.connect  # type: ignore[untyped-decorator]
-def _count_message(*, sender: object = None, **_: object) -> None:
+def _count_message(*, headers: dict[str, object], sender: object = None, **_: object) -> None:
+    """Nothing expires: of ten thousand agents a minute's work takes minutes here, and all of it is to be counted."""
     _sent[str(sender)] += 1
+    headers["expires"] = None
 
 
 @dataclass
