@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -62,12 +64,20 @@ class Stack:
     def port(self, name: str) -> int:
         file = self.folder / f"{name}.port"
         if not file.exists():
-            with socket.create_server(("127.0.0.1", 0)) as listener:
-                file.write_text(str(listener.getsockname()[1]))
+            file.write_text(str(_free_port()))
         return int(file.read_text())
 
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text(errors="replace")[-2000:]
+
+
+def _free_port() -> int:
+    """Of those that the system gives to nobody by itself: what starts seconds later still finds it free."""
+    for port in random.sample(range(20_000, 32_000), 100):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    message = "no free port"
+    raise AssertionError(message)
 
 
 @pytest.fixture(scope="module")
