@@ -18,7 +18,7 @@ import requests
 from sqlalchemy import Engine, text
 
 from sync.domain import Attendee, Interval, Job, Kind
-from sync.intake import Request, receive
+from sync.intake import Received, Request, receive
 from sync.openings import WEEKDAYS
 from tests.conftest import Shared
 from tests.integration.served import Web, serve
@@ -156,17 +156,24 @@ def held_up(owner: Engine) -> Iterator[Callable[[], None]]:
         yield until_one_waits
 
 
+def overtaken(
+    visitor: Visitor, owner: Engine, ask: Callable[[], requests.Response], *, by: Request
+) -> tuple[requests.Response, Received]:
+    """What is answered to a wish that has to wait while the same one, sent again, is decided; and what came of that one."""
+    with ThreadPoolExecutor(1) as pool:
+        with held_up(owner) as until_one_waits:
+            slow = pool.submit(ask)
+            until_one_waits()
+            quick = receive(visitor.world.app, by)
+            visitor.world.decide(quick.id)
+        return slow.result(), quick
+
+
 def test_a_hold_asked_for_twice_at_once_is_no_refusal(visitor: Visitor, owner_engine: Engine) -> None:
     body = times(half(10)) | {"version": 0, "key": SECRET}
     same = Request(f"page:{SECRET}", "dana", half(10), kind=Kind.HOLD, origin="page", slot_version=0, hold_seconds=300)
-    with ThreadPoolExecutor(1) as pool:
-        with held_up(owner_engine) as until_one_waits:
-            slow = pool.submit(visitor.send, "POST", "dana/holds", body=body)
-            until_one_waits()
-            quick = receive(visitor.world.app, same)
-            visitor.world.decide(quick.id)
-        answer = slow.result().json()
-    assert (answer["state"], answer["hold"]) == ("held", quick.hold)
+    sent, quick = overtaken(visitor, owner_engine, lambda: visitor.send("POST", "dana/holds", body=body), by=same)
+    assert (sent.json()["state"], sent.json()["hold"]) == ("held", quick.hold)
 
 
 def test_a_form_sent_twice_at_once_is_no_refusal(visitor: Visitor, owner_engine: Engine) -> None:
@@ -182,13 +189,7 @@ def test_a_form_sent_twice_at_once_is_no_refusal(visitor: Visitor, owner_engine:
         slot_version=0,
         hold=SECRET,
     )
-    with ThreadPoolExecutor(1) as pool:
-        with held_up(owner_engine) as until_one_waits:
-            slow = pool.submit(visitor.send, "POST", "dana/form", data=typed)
-            until_one_waits()
-            quick = receive(visitor.world.app, same)
-            visitor.world.decide(quick.id)
-        sent = slow.result()
+    sent, _ = overtaken(visitor, owner_engine, lambda: visitor.send("POST", "dana/form", data=typed), by=same)
     assert (sent.status_code, sent.headers.get("Location")) == (303, f"/book/dana/form/{SECRET}")
     assert "Booked" in visitor.send("GET", f"dana/form/{SECRET}").text
 
