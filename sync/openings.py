@@ -70,7 +70,7 @@ def _end_of_gap(before: datetime, zone: ZoneInfo) -> datetime:
 class Taken:
     """What stands in the way: ``slots`` of the ledger, and the ``busy`` time of people's own events, as last read.
 
-    Beginnings and ends in UTC: there are thousands, and an Interval of each takes longer than everything else here.
+    Beginnings and ends in UTC, which are only compared: there are thousands, and an Interval checks each of them.
     """
 
     slots: Collection[tuple[datetime, datetime]]

@@ -101,14 +101,12 @@ def change(
     Raises:
         Contention: somebody changed it without holding the agent's lock.
     """
-    seen, now = (
-        slot.version,
-        {"new_state": state or slot.state, "new_during": as_range(interval) if interval else slot.during},
-    )
-    now |= {"new_holder": hold and hold.proposal_id, "new_until": hold and hold.until}
+    seen = slot.version
+    new = {"new_state": state or slot.state, "new_during": as_range(interval) if interval else slot.during}
+    new |= {"new_holder": hold and hold.proposal_id, "new_until": hold and hold.until}
     # The row in memory becomes what the database made of it.
     changed = session.scalars(
-        _CHANGE, {"slot": slot.id, "seen": seen, **now}, execution_options=UNSEEN | {"populate_existing": True}
+        _CHANGE, {"slot": slot.id, "seen": seen, **new}, execution_options=UNSEEN | {"populate_existing": True}
     ).one_or_none()
     if changed is None:
         message = f"slot {slot.id} is no longer at version {seen}"
