@@ -17,7 +17,9 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("models", "providers", "sync", "workers", "tests", "docs")
 FILES = ("celeryconfig.py", "pyproject.toml", "README.md", "Makefile")
 # Fences and versions only grow, so none is refused any more.
-UNFENCED = 'update(Write).where(Write.id == bindparam("write"), Write.fence >= bindparam("held_fence"))'
+UNFENCED = (
+    'update(Write).where(Write.id == bindparam("write"), Write.fence >= bindparam("held_fence"), Write.state == "due")'
+)
 COMMIT = "tests/integration/test_commit_"
 
 
