@@ -16,20 +16,25 @@ from models.ledger import FOLLOWING, Appointment, Decision, RemoteLink, Slot, Wr
 from models.proposals import FINAL_STATES, Proposal
 
 # Built once: every read that finds something asks these.
+_LIVE = and_(
+    ~RemoteLink.gone,
+    Appointment.state == "confirmed",
+    Appointment.agent_id == Calendar.agent_id,  # one that went to another agent is only waiting to be taken off
+)
 _LINKS = (
-    select(RemoteLink)
+    select(
+        RemoteLink.remote_id,
+        RemoteLink.updated,
+        RemoteLink.starts_at,
+        RemoteLink.ends_at,
+        RemoteLink.title,
+        RemoteLink.attendees,
+        RemoteLink.gone,
+        _LIVE,
+    )
     .join(Appointment)
     .join(Calendar, Calendar.id == RemoteLink.calendar_id)
-    .where(
-        RemoteLink.calendar_id == bindparam("calendar"),
-        is_among_the(RemoteLink.remote_id, "ids"),
-        ~RemoteLink.gone,
-        Appointment.state == "confirmed",
-        Appointment.agent_id == Calendar.agent_id,  # one that went to another agent is only waiting to be taken off
-    )
-)
-_LINKED = select(RemoteLink.remote_id, RemoteLink.gone, RemoteLink.updated).where(
-    RemoteLink.calendar_id == bindparam("calendar"), is_among_the(RemoteLink.remote_id, "ids")
+    .where(RemoteLink.calendar_id == bindparam("calendar"), is_among_the(RemoteLink.remote_id, "ids"))
 )
 _WRITES = select(Write.key, Write.remote_id, Write.state).where(
     Write.calendar_id == bindparam("calendar"),
@@ -45,40 +50,24 @@ _OVERTAKEN = select(Decision.proposal_id).where(
 
 @dataclass(frozen=True, slots=True)
 class LinkRecord:
-    """A remote event that carries a live appointment, and what was last agreed about it."""
+    """A remote event that carries an appointment, or once did, and what was last agreed about it.
+
+    ``gone``: the event is no more. ``live``: the appointment stands, with the agent whose calendar this is.
+    """
 
     remote_id: str
-    appointment_id: int
     updated: datetime
     starts_at: datetime
     ends_at: datetime
     title: str
     attendees: list[dict[str, Any]]
-    ours: bool
+    gone: bool
+    live: bool
 
 
 def list_links(session: Session, calendar_id: int, remote_ids: Collection[str]) -> list[LinkRecord]:
-    """The links of live appointments among these events of a calendar."""
-    rows = session.scalars(_LINKS, {"calendar": calendar_id, "ids": list(remote_ids)})
-    return [
-        LinkRecord(
-            row.remote_id,
-            row.appointment_id,
-            row.updated,
-            row.starts_at,
-            row.ends_at,
-            row.title,
-            row.attendees,
-            row.ours,
-        )
-        for row in rows
-    ]
-
-
-def list_linked_ids(session: Session, calendar_id: int, remote_ids: Collection[str]) -> dict[str, datetime | None]:
-    """Events that carry an appointment, or once did: those with the vendor's time of the last state that we knew."""
-    rows = session.execute(_LINKED, {"calendar": calendar_id, "ids": list(remote_ids)})
-    return {remote_id: updated if gone else None for remote_id, gone, updated in rows}
+    """The links of these events of a calendar."""
+    return [LinkRecord(*row) for row in session.execute(_LINKS, {"calendar": calendar_id, "ids": list(remote_ids)})]
 
 
 def list_linked_after(session: Session, calendar_id: int, moment: datetime) -> set[str]:

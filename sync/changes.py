@@ -37,7 +37,8 @@ class Brake:
 class Seen:
     """The stored state of a remote event; ``interval`` is None for a tombstone that was never seen alive.
 
-    ``revived``: it came back newer than its tombstone.
+    ``revived``: it came back newer than its tombstone. ``key`` is that of the write of ours which made it, or was copied
+    with it.
     """
 
     remote_id: RemoteId
@@ -51,6 +52,7 @@ class Seen:
     replaces: RemoteId | None = None
     series_id: str | None = None
     revived: bool = False
+    key: str | None = None
 
     @property
     def wants_time(self) -> bool:

@@ -186,7 +186,7 @@ class Detector:
 
     def _store(self, claim: Claim, read: Read) -> Report:
         with transaction(self._sessions) as session:
-            row = session.get(Cursor, (claim.ref.id, claim.job.value), with_for_update=True)
+            row = session.scalars(_CURSOR, {"calendar": claim.ref.id, "job": claim.job.value}).one_or_none()
             if row is None or row.lease != claim.lease:
                 message = f"calendar {claim.ref.id}: the lease of this {claim.job} run was taken over"
                 raise Contention(message)

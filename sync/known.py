@@ -14,7 +14,7 @@ from models.agents import Calendar
 from models.base import is_among_the
 from models.feeds import Sighting
 from models.proposals import FINAL_STATES, Proposal
-from models.queries import LinkRecord, list_linked_ids, list_links, list_overtaken, list_writes
+from models.queries import LinkRecord, list_links, list_overtaken, list_writes
 from sync.changes import Agreed, Known, Seen
 from sync.domain import CalendarId, Interval, Kind, RemoteId
 from sync.records import load_attendees
@@ -40,38 +40,35 @@ _LAST_PROPOSALS = (
 _HEIRS = select(Sighting.replaces, Sighting.remote_id, Sighting.deleted).where(
     Sighting.calendar_id == _CALENDAR, Sighting.replaces.is_not(None), is_among_the(Sighting.replaces, "ids")
 )
-_KEYS = select(Sighting.remote_id, Sighting.key).where(
-    Sighting.calendar_id == _CALENDAR, is_among_the(Sighting.remote_id, "ids"), Sighting.key.is_not(None)
-)
 _ON_REFUSAL = select(Calendar.on_refusal).where(Calendar.id == _CALENDAR)
 LONGEST_CHAIN = 50  # of events that replace one another; a vendor may tell of a circle
 
 
 def load_known(session: Session, calendar_id: CalendarId, batch: Sequence[Seen]) -> Known:
-    """Links win over proposals as the record of what was last agreed."""
+    """Links win over proposals as the record of what was last agreed. What cannot matter for this batch is not asked for."""
+    if not batch:
+        return Known(agreed={}, ours=frozenset(), strays=frozenset())
     ids = [seen.remote_id for seen in batch]
     proposals = _last_proposals(session, calendar_id, ids)
-    overtaken = list_overtaken(session, [row.id for row in proposals.values()])
+    overtaken = list_overtaken(session, [row.id for row in proposals.values()]) if proposals else set()
     agreed = {
         remote_id: _agreed_by_proposal(row, judged=row.id not in overtaken) for remote_id, row in proposals.items()
     }
     heirs = _heirs(session, calendar_id, batch)
-    for link in list_links(session, calendar_id, [*ids, *heirs]):
-        remote_id = heirs.get(RemoteId(link.remote_id), RemoteId(link.remote_id))
-        inherited = remote_id != link.remote_id
-        agreed[remote_id] = _agreed_by_link(link, proposals.get(remote_id), inherited=inherited)
-    links = list_linked_ids(session, calendar_id, ids)
-    ended = {RemoteId(remote_id): updated for remote_id, updated in links.items() if updated is not None}
-    linked = {RemoteId(remote_id) for remote_id in links}
-    made, strays = _by_key(session, calendar_id, ids)
-    restored = {seen.remote_id for seen in batch if seen.revived} - linked - strays
-    answers = session.scalar(_ON_REFUSAL, {"calendar": calendar_id}) != "leave"
+    links = {RemoteId(link.remote_id): link for link in list_links(session, calendar_id, {*ids, *heirs})}
+    for carrier, link in links.items():
+        if link.live:
+            remote_id = heirs.get(carrier, carrier)
+            agreed[remote_id] = _agreed_by_link(link, proposals.get(remote_id), inherited=remote_id != carrier)
+    made, strays = _by_key(session, calendar_id, batch)
+    restored = {seen.remote_id for seen in batch if seen.revived} - links.keys() - strays
+    refused = any(not (last.linked or last.open) for last in agreed.values())
     return Known(
         agreed=agreed,
-        ours=linked | (made - restored),  # another copy has taken its place; whoever restored it means it
-        strays=strays - linked,
-        ended=ended,
-        answers=answers,
+        ours=links.keys() | (made - restored),  # another copy has taken its place; whoever restored it means it
+        strays=strays - links.keys(),
+        ended={remote_id: link.updated for remote_id, link in links.items() if link.gone},
+        answers=not refused or session.scalar(_ON_REFUSAL, {"calendar": calendar_id}) != "leave",
         replaced=_replaced(session, calendar_id, ids, hops=LONGEST_CHAIN),
     )
 
@@ -132,14 +129,13 @@ def _agreed_by_link(link: LinkRecord, last: _Last | None, *, inherited: bool) ->
     return replace(_agreed_by_proposal(last), linked=True, updated=link.updated)
 
 
-def _by_key(session: Session, calendar_id: CalendarId, ids: Sequence[RemoteId]) -> tuple[set[RemoteId], set[RemoteId]]:
+def _by_key(session: Session, calendar_id: CalendarId, batch: Sequence[Seen]) -> tuple[set[RemoteId], set[RemoteId]]:
     """Events that writes of ours made, and those of them whose write came to nothing.
 
     A person who copies our event copies its key too; the copy has another id than the one the write recorded, and is theirs.
     """
-    rows = session.execute(_KEYS, {"calendar": calendar_id, "ids": ids})
-    keys = {RemoteId(remote_id): key for remote_id, key in rows if key is not None}
-    writes = list_writes(session, calendar_id, list(keys.values()))
+    keys = {seen.remote_id: seen.key for seen in batch if seen.key is not None}
+    writes = list_writes(session, calendar_id, keys.values()) if keys else {}
     made = {
         remote_id: writes[key]
         for remote_id, key in keys.items()

@@ -89,12 +89,11 @@ class _Certainty:
             return changes
         with transaction(self.sessions) as session:
             stored = list_seen(session, self.claim.ref.id, ids=None if found.full else changes.keys())
-            future = _count_future(session, self.claim)
         for seen in stored:
             if seen.deleted and isinstance(changes.get(seen.remote_id), RemoteEvent):
                 self._ask(changes, seen)
         missing = self._missing(found, changes, stored, window=window) if found.full else []
-        self._stop_if_much_is_gone(changes, stored, missing, of=future)
+        self._stop_if_much_is_gone(changes, stored, missing)
         for seen in missing:
             self._ask(changes, seen)
         return changes
@@ -104,12 +103,16 @@ class _Certainty:
         shown = {*changes, *odd}
         return [seen for seen in live_in(stored, window=window) if seen.remote_id not in shown]
 
-    def _stop_if_much_is_gone(self, changes: Changes, stored: list[Seen], missing: list[Seen], *, of: int) -> None:
+    def _stop_if_much_is_gone(self, changes: Changes, stored: list[Seen], missing: list[Seen]) -> None:
         """Before anything is believed or stored: what was live, lies ahead, and is now said or seen to be gone."""
         said = [seen for seen in stored if isinstance(changes.get(seen.remote_id), Removal)]
         ahead = (seen for seen in [*said, *missing] if _lies_ahead(seen, self.claim.now))
         gone = len({seen.series_id or seen.remote_id for seen in ahead})
-        if not self.claim.may_lose and self.brake.stops(gone=gone, of=of):
+        if self.claim.may_lose or gone < self.brake.at_least:
+            return  # nearly always: nobody has to count the others
+        with transaction(self.sessions) as session:
+            of = _count_future(session, self.claim)
+        if self.brake.stops(gone=gone, of=of):
             message = f"a read shows {gone} of {of} coming events gone"
             raise MassChange(message)
 

@@ -64,6 +64,7 @@ def seen_of(row: Sighting | Row[Any]) -> Seen:
         replaces=RemoteId(row.replaces) if row.replaces else None,
         series_id=row.series_id,
         revived=row.revived,
+        key=row.key,
     )
 
 

@@ -116,4 +116,5 @@ def _seen_first(event: RemoteEvent) -> Seen:
         attendees=event.attendees,
         replaces=event.replaces,
         series_id=event.series_id,
+        key=event.key,
     )

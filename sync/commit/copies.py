@@ -159,7 +159,7 @@ class CopyRun:
             appointment = session.get_one(Appointment, order.appointment_id, with_for_update=True)
             link = find_link(session, appointment_id=appointment.id, calendar_id=order.calendar.id)
             if event is not None:
-                link_event(session, appointment, calendar_id=order.calendar.id, event=event, ours=_ours(link))
+                link_event(session, appointment, link, calendar_id=order.calendar.id, event=event, ours=_ours(link))
             elif link is not None and order.draft is None:
                 link.gone = True
                 if link.ours:

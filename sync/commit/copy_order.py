@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from models.agents import Agent, Calendar
+from models.base import UtcDateTime, is_among_the
 from models.ledger import Appointment, RemoteLink, Write
 from models.proposals import Proposal
-from models.session import database_now
-from sync.commit.links import draft_for, find_link
+from sync.commit.links import draft_for
 from sync.commit.order import LEASE_SECONDS, master_of, wanted_of
 from sync.commit.outbox import is_shown
 from sync.commit.outcome import Outcome, Skipped
@@ -27,6 +27,17 @@ REASONS = {
     Reason.REJECTED: "the main calendar refused the appointment",
     Reason.GONE: "it was removed from the main calendar",
 }
+
+_WRITE = (
+    select(Write, Calendar, Agent, func.clock_timestamp(type_=UtcDateTime()))
+    .join(Calendar, Calendar.id == Write.calendar_id)
+    .join(Agent, Agent.id == Calendar.agent_id)
+    .where(Write.id == bindparam("write"))
+    .with_for_update(of=Write)
+)
+_LINKS = select(RemoteLink).where(
+    RemoteLink.appointment_id == bindparam("appointment"), is_among_the(RemoteLink.calendar_id, "calendars")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,26 +77,27 @@ def claim_write(session: Session, write_id: int) -> CopyOrder | Outcome:
     Raises:
         NotFound: no such write.
     """
-    write = session.scalars(select(Write).where(Write.id == write_id).with_for_update()).one_or_none()
-    if write is None:
+    found = session.execute(_WRITE, {"write": write_id}).one_or_none()
+    if found is None:
         message = f"no write {write_id}"
         raise NotFound(message)
-    now = database_now(session)
+    write, calendar, agent, now = found
     if write.state != "due":
         return Skipped(f"already {write.state}")
     if write.not_before > now or (write.leased_until is not None and write.leased_until > now):
         return Skipped("not due yet, or in another worker's hands")
     write.fence, write.attempt = write.fence + 1, write.attempt + 1
     write.leased_until = now + timedelta(seconds=LEASE_SECONDS)
-    return _mark_order(session, write) if write.action == "mark" else _copy_order(session, write)
+    make = _mark_order if write.action == "mark" else _copy_order
+    return make(session, write, calendar, calendar_ref(calendar, agent))
 
 
-def _copy_order(session: Session, write: Write) -> CopyOrder:
+def _copy_order(session: Session, write: Write, calendar: Calendar, ref: CalendarRef) -> CopyOrder:
     appointment = session.get_one(Appointment, write.appointment_id)
-    calendar = session.get_one(Calendar, write.calendar_id)
     master, _ = master_of(session, appointment.agent_id)
-    carrier = find_link(session, appointment_id=appointment.id, calendar_id=master.id)
-    link = find_link(session, appointment_id=appointment.id, calendar_id=calendar.id)
+    asked = {"appointment": appointment.id, "calendars": [master.id, calendar.id]}
+    links = {link.calendar_id: link for link in session.scalars(_LINKS, asked)}
+    carrier, link = links.get(master.id), links.get(calendar.id)
     shown = _shown(link) if link is not None and not link.gone else None
     # A source shows only what was made there: what is gone from it is never made anew.
     here = is_shown(appointment, calendar) and (shown is not None or calendar.role != Role.SOURCE.value)
@@ -95,7 +107,7 @@ def _copy_order(session: Session, write: Write) -> CopyOrder:
         attempt=write.attempt,
         key=WriteKey(write.key),
         action="copy",
-        calendar=calendar_ref(calendar, session.get_one(Agent, calendar.agent_id)),
+        calendar=ref,
         master=master,
         appointment_id=appointment.id,
         appointment_version=appointment.version,
@@ -107,9 +119,8 @@ def _copy_order(session: Session, write: Write) -> CopyOrder:
     )
 
 
-def _mark_order(session: Session, write: Write) -> CopyOrder:
+def _mark_order(session: Session, write: Write, calendar: Calendar, ref: CalendarRef) -> CopyOrder:
     proposal = session.get_one(Proposal, write.proposal_id)
-    calendar = session.get_one(Calendar, write.calendar_id)
     master, _ = master_of(session, proposal.agent_id)
     interval = wanted_of(proposal)
     shown = Shown(RemoteId(str(write.remote_id)), write.remote_version or "", interval, proposal.title, ours=False)
@@ -120,7 +131,7 @@ def _mark_order(session: Session, write: Write) -> CopyOrder:
         attempt=write.attempt,
         key=WriteKey(write.key),
         action="mark",
-        calendar=calendar_ref(calendar, session.get_one(Agent, calendar.agent_id)),
+        calendar=ref,
         master=master,
         appointment_id=None,
         appointment_version=0,

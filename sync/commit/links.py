@@ -62,17 +62,16 @@ def find_link_behind(session: Session, calendar_id: int, remote_id: str) -> Remo
 def link_event(
     session: Session,
     appointment: Appointment,
+    link: RemoteLink | None,
     *,
     calendar_id: CalendarId,
     event: RemoteEvent,
     ours: bool | None = None,
-    first: bool = False,
 ) -> RemoteLink:
-    """Remember which event carries the appointment and what it shows. ``ours`` is kept when not given.
+    """Remember which event carries the appointment and what it shows, in the link that it has on this calendar or a new one.
 
-    ``first`` says that the appointment is new, so that no calendar can carry it yet.
+    ``ours`` is kept when not given.
     """
-    link = None if first else find_link(session, appointment_id=appointment.id, calendar_id=calendar_id)
     if link is None:
         link = RemoteLink(appointment_id=appointment.id, calendar_id=calendar_id, ours=bool(ours))
         session.add(link)

@@ -122,7 +122,7 @@ def _note(
 ) -> None:
     """The link says from now on what is really there, so that the copy is made anew, or changed from that state."""
     if event is not None:
-        link_event(session, appointment, calendar_id=calendar.id, event=event)
+        link_event(session, appointment, link, calendar_id=calendar.id, event=event)
         return
     link.gone = True
     remember(session, calendar.id, Removal(RemoteId(link.remote_id)))

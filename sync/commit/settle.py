@@ -8,7 +8,7 @@ from sqlalchemy import func
 from sqlalchemy.orm import Session
 
 from models.agents import Calendar
-from models.ledger import Appointment, Decision, Slot
+from models.ledger import Appointment, Decision, RemoteLink, Slot
 from models.proposals import Proposal
 from models.session import lock_agents
 from sync.commit import holds, slots
@@ -158,7 +158,7 @@ def _book(
     session.add(appointment)
     session.flush()
     if event is not None:
-        _link_master(session, order, appointment, event, ours=True, first=True)
+        _link_master(session, order, appointment, event, link=None, ours=True)
     return appointment
 
 
@@ -173,7 +173,8 @@ def _reassign(session: Session, order: Order, proposal: Proposal, slot: Slot, ev
     appointment.title, appointment.version = order.title, appointment.version + 1
     session.flush()
     if event is not None:
-        _link_master(session, order, appointment, event, ours=True)
+        link = find_link(session, appointment_id=appointment.id, calendar_id=order.master.id)
+        _link_master(session, order, appointment, event, link=link, ours=True)
     return appointment
 
 
@@ -199,7 +200,8 @@ def _move(
         appointment.attendees = proposal.attendees
     appointment.version += 1
     if event is not None:
-        _link_master(session, order, appointment, event, ours=None)
+        link = find_link(session, appointment_id=appointment.id, calendar_id=order.master.id)
+        _link_master(session, order, appointment, event, link=link, ours=None)
     return appointment
 
 
@@ -246,11 +248,11 @@ def _link_master(
     appointment: Appointment,
     event: RemoteEvent,
     *,
+    link: RemoteLink | None,
     ours: bool | None,
-    first: bool = False,
 ) -> None:
     """The event may already show a newer human edit; the link keeps what we agreed, so that the edit is noticed."""
-    link = link_event(session, appointment, calendar_id=order.master.id, event=event, ours=ours, first=first)
+    link = link_event(session, appointment, link, calendar_id=order.master.id, event=event, ours=ours)
     if order.interval is not None and not order.draft().is_shown_by(event):
         link.starts_at, link.ends_at, link.title = order.interval.start, order.interval.end, appointment.title
         overtake(link)

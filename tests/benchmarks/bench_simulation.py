@@ -1,7 +1,7 @@
 """The simulation against a measured run, and what it says of fleets that no machine of ours can hold (docs/scale.md).
 
-Measured: one Celery worker with a few threads, a vendor that takes its time, bookings at random instants. From the costs of
-single bookings and reads, measured just before, the simulator predicts the latencies of the loaded run.
+Measured: one Celery worker with a few threads, a vendor that takes its time, bookings at random instants. From those instants, and
+from the costs of single bookings measured just before and just after, the simulator predicts the latencies of the loaded run.
 WATERTIGHT_SIMULATED_BOOKINGS (150) for each load.
 """
 
@@ -36,7 +36,7 @@ ALONE = 20  # bookings, and reads, one after the other
 THREADS = 4
 LATENCY = 0.2  # seconds that the vendor takes for a call
 LOADS = (0.4, 0.7)  # of what the threads can do
-LONGER = 40  # times that a simulation runs, so that its p99 is one
+REPEATS = 40  # simulations of the same instants, whose durations vary
 GOAL = 0.25
 START = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) + timedelta(days=2)
 MINUTE = 60.0
@@ -128,9 +128,10 @@ def test_the_simulation_against_a_measured_run(bench: Bench, report: Report) -> 
         for load in LOADS:
             before = one_by_one(ends, meter, "Commit", take(ALONE))
             rate = load * THREADS / before.wall
-            measured = at_random(ends, take(BOOKINGS), rate=rate)
+            instants = at_random(rate)
+            measured = at_these(ends, take(BOOKINGS), instants)
             commit = before.and_then(one_by_one(ends, meter, "Commit", take(ALONE)))
-            compare(measured, predict(commit, rate=rate), load=load, report=report)
+            compare(measured, predict(commit, instants), load=load, report=report)
     assert set(decided(bench)) == {"accepted"}
     tell(commit, read, report)
 
@@ -162,24 +163,30 @@ def one_by_one(ends: Ends, meter: Meter, task: str, references: Sequence[object]
     return Alone(Cost(cpu, database, calls, rest), wall)
 
 
-def at_random(ends: Ends, references: Sequence[str], *, rate: float) -> list[float]:
-    """Seconds from the message to the end of its task."""
-    rand, sent, due = random.Random(11), dict[str, float](), time.perf_counter()  # noqa: S311 - the same every time
-    for reference in references:
-        due += rand.expovariate(rate)
-        time.sleep(max(0.0, due - time.perf_counter()))
+def at_random(rate: float) -> list[float]:
+    """When bookings are asked for, in seconds from now."""
+    rand = random.Random(11)  # noqa: S311 - the same every time
+    return list(itertools.accumulate(rand.expovariate(rate) for _ in range(BOOKINGS)))
+
+
+def at_these(ends: Ends, references: Sequence[str], instants: Sequence[float]) -> list[float]:
+    """Seconds from each message to the end of its task."""
+    sent, began = dict[str, float](), time.perf_counter()
+    for reference, instant in zip(references, instants, strict=True):
+        time.sleep(max(0.0, began + instant - time.perf_counter()))
         sent[reference] = time.perf_counter()
         app.send_task("Commit", args=[reference])
     ends.wait(references)
     return [ends.at[reference] - sent[reference] for reference in references]
 
 
-def predict(alone: Alone, *, rate: float) -> list[float]:
+def predict(alone: Alone, instants: Sequence[float]) -> list[float]:
     """One process computes at a time, on one core: threads of Python."""
     cell = Cell(cores=1, job_threads=1, commit_processes=THREADS, database_cores=1, quota=1e9)
-    load = Load(agents=1, decisions=rate, reads=0.0)
-    model = FleetModel(cell, load, commit=alone.cost, read=alone.cost, rand=random.Random(1))  # noqa: S311
-    return model.run(LONGER * BOOKINGS / rate).decided
+    load = Load(agents=1, decisions=0.0, reads=0.0)
+    rand = random.Random(1)  # noqa: S311 - the same every time
+    models = [FleetModel(cell, load, commit=alone.cost, read=alone.cost, rand=rand) for _ in range(REPEATS)]
+    return [latency for model in models for latency in model.follow(instants).decided]
 
 
 def compare(measured: Sequence[float], predicted: Sequence[float], *, load: float, report: Report) -> None:

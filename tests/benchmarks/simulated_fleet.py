@@ -7,6 +7,7 @@ than a cell can hold are more cells; what cells share is the vendors' quota alon
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tests.benchmarks.simulation import Process, Quota, Resource, Simulator, arrivals, percentile, uneven
@@ -92,9 +93,18 @@ class FleetModel:
             if rate > 0:
                 simulator.start(arrivals(simulator, make, rate=rate, seconds=seconds, rand=self.rand))
         simulator.start(self._beat(seconds))
-        simulator.run()
+        return self._until_done()
+
+    def follow(self, instants: Sequence[float]) -> Outcome:
+        """Decisions that are asked for at these seconds, and nothing else: what a measured run was given."""
+        for instant in instants:
+            self.simulator.start(self._decision(), after=instant)
+        return self._until_done()
+
+    def _until_done(self) -> Outcome:
+        self.simulator.run()
         self.outcome.utilisation = {name: resource.utilisation() for name, resource in self.resources.items()}
-        self.outcome.calls = self.quota.calls / simulator.now
+        self.outcome.calls = self.quota.calls / self.simulator.now
         return self.outcome
 
     def _beat(self, seconds: float) -> Process:

@@ -13,12 +13,15 @@ from sync.availability import find_openings
 from sync.domain import Interval, Job
 from sync.hints import Received, take_all
 from sync.pushes import Push
-from tests.integration.world import World, at
+from tests.integration.world import World, at, shown
 
 QUERIES_OF_AN_ANSWER = 3
-STATEMENTS_OF_A_QUIET_READ = (
-    6  # the calendar, its cursor and the lease on it; the cursor again, what is over, the cursor moved
-)
+# The calendar, its cursor and the lease on it; the cursor again, what is over, the cursor moved.
+STATEMENTS_OF_A_QUIET_READ = 6
+# Those, what was seen of the event before and after the calendar's lock, and four that tell what the ledger knows of it.
+STATEMENTS_OF_AN_ECHO = 13
+# Five to take it in hand; the appointment, its link, the event's sighting and the end of the write.
+STATEMENTS_OF_A_COPY = 14
 
 
 @contextmanager
@@ -55,6 +58,27 @@ def test_a_read_that_finds_nothing_takes_a_handful(world: World) -> None:
     with counted(world.app) as statements:
         assert world.detect(Job.NEW, "dana-mirror").read == 0
     assert len(statements) == STATEMENTS_OF_A_QUIET_READ, statements
+
+
+def test_the_echo_of_our_own_write_takes_few(world: World) -> None:
+    """Each job hears of each event that we have written, on each calendar."""
+    world.quiesce()
+    world.decide(world.ask(at(10)))
+    world.work()
+    for name in ("dana-master", "dana-mirror"):
+        with counted(world.app) as statements:
+            report = world.detect(Job.NEW, name)
+        assert (report.read, report.proposals) == (1, ())
+        assert len(statements) == STATEMENTS_OF_AN_ECHO, statements
+
+
+def test_a_copy_takes_few(world: World) -> None:
+    world.decide(world.ask(at(10)))
+    (reference,) = world.due()
+    with counted(world.commit_sessions) as statements:
+        world.engine.commit(reference)
+    assert shown(world.mirror) == [at(10)]
+    assert len(statements) == STATEMENTS_OF_A_COPY, statements
 
 
 def test_what_can_be_offered_is_found_in_three_queries_however_full_the_calendar(world: World) -> None:
