@@ -190,6 +190,7 @@ def wired(
     celery.settings.cache_clear()
     settings = celery.settings()
     celery.app.conf.broker_url = valkey.url()
+    celery.app._after_fork()  # forgets the connections to the broker of another module
     celery.app.loader.import_default_modules()
     reading, writing = build(settings), build_committing(settings)
     reading = replace(reading, calendars=vendor, subscribers=vendor)
