@@ -8,8 +8,8 @@ RUNTIME := $(VENV)/.stamp-runtime
 DEV := $(VENV)/.stamp-dev
 CHROMIUM := $(VENV)/.stamp-chromium
 PYTHONS := $(PYTHON) python3.11 python3.12 python3.13 python3
-# One more than the cores of a small machine: many tests wait for servers, and leave a core free.
-PYTEST_WORKERS ?= 3
+# Twice the cores of a small machine: many tests wait for servers, and leave a core free.
+PYTEST_WORKERS ?= 4
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 PIP_TOOLS := pip-tools==7.6.2
 
@@ -35,7 +35,7 @@ demo: $(RUNTIME)  ## show the promise on a small world of our own (SECONDS=30, J
 up: $(RUNTIME)  ## start everything here: database, broker, emulators, workers, web, Flower (ARGS=...)
 	@$(BIN)/watertight up $(ARGS)
 
-test: lint $(CHROMIUM)  ## all that CI runs: lint, then every test (PYTEST_WORKERS=3, ARGS=...)
+test: lint $(CHROMIUM)  ## all that CI runs: lint, then every test (PYTEST_WORKERS=4, ARGS=...)
 	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup -rs $(ARGS)
 
 # Two halves beside each other: make nightly STEPS=50000, and the same with SEED=100001.

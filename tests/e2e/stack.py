@@ -32,9 +32,9 @@ MIDNIGHT = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) 
 DECIDED = ("settled", "refused")
 HUBSPOT_TOKENS = ("pat-emulated-reader", "pat-emulated")
 FAST = {
-    "NEW_EVERY": "4",  # twelve calendars, three jobs: at every other second they take a core
-    "CANCEL_EVERY": "4",
-    "UPDATE_EVERY": "4",
+    "NEW_EVERY": "6",  # twelve calendars, three jobs: at every other second they take a core
+    "CANCEL_EVERY": "6",
+    "UPDATE_EVERY": "6",
     "RESUME_EVERY": "1",
     "JOB_THREADS": "3",
     "RENEW_EVERY": "2",
