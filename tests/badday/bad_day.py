@@ -179,12 +179,19 @@ def main() -> int:
     """The exit code is 1 if a promise broke."""
     told = arguments().parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the stack stops in order
-    with tempfile.TemporaryDirectory(prefix="bad-day-") as folder:
+    with tempfile.TemporaryDirectory(prefix="bad-day-", ignore_cleanup_errors=True) as folder:
         figures = play(told, Path(told.state or folder), make=Day).as_dict()
+        if figures["broken"]:
+            keep(folder)
     Console(width=160).print(table_of(figures))
     if told.json:
         Path(told.json).write_text(json.dumps(figures, indent=2), encoding="utf-8")
     return 1 if figures["broken"] else 0
+
+
+def keep(folder: str) -> None:
+    """Ledger, logs and the vendors' journals of a day on which a promise broke: without them nobody finds out why."""
+    _say(f"what is left of this day is kept in {Path(folder).rename(f'{folder}-kept')}")
 
 
 def play(told: argparse.Namespace, state_dir: Path, *, make: Callable[[Running, argparse.Namespace], Day]) -> Outcome:

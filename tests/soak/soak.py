@@ -24,7 +24,7 @@ from models.figures import count_work
 from models.listings import list_calendars
 from models.queries import list_open
 from models.session import transaction
-from tests.badday.bad_day import MOST_OPEN, Day, arguments, play
+from tests.badday.bad_day import MOST_OPEN, Day, arguments, keep, play
 from tests.badday.outcome import Outcome, table_of
 from tests.badday.traffic import PAUSES
 from tests.soak.report import Report, as_markdown, as_table
@@ -104,7 +104,7 @@ def main() -> int:
     parser.add_argument("--load", type=float, default=0.6, help="of the capacity that the burst measured")
     told = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the stack stops in order
-    with tempfile.TemporaryDirectory(prefix="soak-") as folder:
+    with tempfile.TemporaryDirectory(prefix="soak-", ignore_cleanup_errors=True) as folder:
         made: list[Soak] = []
 
         def make(*given: Any) -> Soak:  # noqa: ANN401 - as a day is made
@@ -112,6 +112,8 @@ def main() -> int:
             return made[0]
 
         outcome = play(told, Path(told.state or folder), make=make)
+        if outcome.broken:
+            keep(folder)
     return _tell(_report(made[0], outcome, told), told)
 
 
